@@ -1,0 +1,27 @@
+"""One attempt to run a payload, and what came back."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """What a runtime is given. `client_context` and `cognito_identity` are JSON texts (not base64)."""
+
+    request_id: str
+    payload: bytes
+    invoked_arn: str
+    trace_id: str
+    client_context: str | None = None
+    cognito_identity: str | None = None
+    tenant_id: str | None = None
+    log_tail: bool = False  # collect the last 4,096 bytes of the log into the outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The answer. `error` set: the payload describes the failure (AWS: spec 2.3). `log_tail`: raw bytes, not base64."""
+
+    payload: bytes
+    error: Literal["Handled", "Unhandled"] | None = None
+    log_tail: bytes | None = None

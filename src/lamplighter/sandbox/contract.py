@@ -1,0 +1,67 @@
+"""What a sandbox promises: isolation only. It knows processes, namespaces, cgroups and mounts; it does not know what an
+invocation is, nor HTTP. `worker/` gives it meaning.
+
+The implementation runs in two processes: this side (unprivileged, in the service's event loop) and the sandbox server
+(root, or the owner of a user namespace), joined by a Unix socket with the typed messages of `sandbox/messages.py`.
+"""
+
+import asyncio
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+Isolation = Literal["full", "user", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxSpec:
+    """What to start. Sizes in MB. Code and layers are digests of prepared packages, never paths."""
+
+    runtime: str  # a name of runtimes.catalogue, e.g. "python3.12"
+    code: str  # hex SHA-256 of the deployment package; appears read-only at /var/task
+    variables: Mapping[str, str]  # the whole environment of the runtime process, as AWS names it
+    memory_size: int = 128
+    ephemeral_storage: int = 512
+    layers: tuple[str, ...] = field(default=())  # appear at /opt, later ones over earlier ones
+    command: tuple[str, ...] | None = None  # run this instead of the forked runtime client (awslambdaric, bootstrap, …)
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How the runtime process ended: an exit code, or a signal's number."""
+
+    code: int | None = None
+    signal: int | None = None
+
+
+class Sandbox(Protocol):
+    """A running sandbox. Whoever started it must `end` it."""
+
+    runtime_api: socket.socket  # non-blocking TCP listener on 127.0.0.1:9001 inside the sandbox's network namespace
+    output: int  # non-blocking read end of the runtime's stdout and stderr, one pipe; closed by `end`
+    exited: asyncio.Future[Exit]  # done as soon as the runtime process is gone, whatever the reason
+
+    def memory_peak(self) -> int | None:
+        """Bytes, the most memory used so far by all of the sandbox's processes; None where cgroups can't tell."""
+        ...
+
+    async def end(self) -> None:
+        """Kill everything inside, take it down and give its resources back. Idempotent."""
+        ...
+
+
+class Sandboxes(Protocol):
+    async def start(self, spec: SandboxSpec) -> Sandbox:
+        """Returns once the runtime process is running (its handler need not be imported yet).
+
+        Raises SandboxError when it can't be made, with a sentence that says why and what would help."""
+        ...
+
+    async def close(self) -> None:
+        """End every sandbox and the fork servers."""
+        ...
+
+
+class SandboxError(Exception):
+    """A sandbox could not be made; the text is for the operator, never for the function's caller."""

@@ -1,0 +1,41 @@
+"""What the invoker may ask of a worker: make an environment for a function version, run invocations in it, end it.
+
+A Protocol from the start, since in a cluster the worker is another node's (design, decision 7)."""
+
+from typing import Protocol
+
+from lamplighter.model.functions import FunctionVersion
+from lamplighter.model.invocation import Invocation, Outcome
+
+
+class Environment(Protocol):
+    """Sandbox + runtime process + state. Runs one invocation at a time."""
+
+    function: FunctionVersion
+
+    @property
+    def alive(self) -> bool:
+        """False once it can't take another invocation (crashed, timed out, ended)."""
+        ...
+
+    async def run(self, invocation: Invocation) -> Outcome:
+        """Run one invocation to its answer, the runtime's death or the function's time-out, whichever is first.
+
+        A function's failure is an Outcome with `error`, never an exception."""
+        ...
+
+    async def end(self) -> None:
+        """Take it down. Idempotent."""
+        ...
+
+
+class Workers(Protocol):
+    async def start(self, function: FunctionVersion) -> Environment:
+        """A new environment, its INIT begun. Raises WorkerError when none can be made."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class WorkerError(Exception):
+    """No environment could be made; for the operator's log, not for the caller."""
