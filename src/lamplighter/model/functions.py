@@ -10,7 +10,9 @@ from typing import Any, Literal
 
 LATEST = "$LATEST"
 
-State = Literal["Pending", "Active", "Inactive", "Failed", "Deactivating", "Deactivated", "ActiveNonInvocable", "Deleting"]
+State = Literal[
+    "Pending", "Active", "Inactive", "Failed", "Deactivating", "Deactivated", "ActiveNonInvocable", "Deleting"
+]
 UpdateStatus = Literal["InProgress", "Successful", "Failed"]
 
 

@@ -2,6 +2,7 @@
 
 A Protocol from the start, since in a cluster the worker is another node's (design, decision 7)."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 from lamplighter.model.functions import FunctionVersion
@@ -18,10 +19,19 @@ class Environment(Protocol):
         """False once it can't take another invocation (crashed, timed out, ended)."""
         ...
 
+    @property
+    def busy(self) -> bool:
+        """From `run` until the phase is over: when the runtime asks for the next event, maybe long after its answer."""
+        ...
+
+    def when_free(self, callback: Callable[[], None]) -> None:
+        """Call back once, when a busy environment is no longer so; it may be dead then."""
+        ...
+
     async def run(self, invocation: Invocation) -> Outcome:
         """Run one invocation to its answer, the runtime's death or the function's time-out, whichever is first.
 
-        A function's failure is an Outcome with `error`, never an exception."""
+        A function's failure is an Outcome with `error`, never an exception. WorkerError: it could not be run at all."""
         ...
 
     async def end(self) -> None:

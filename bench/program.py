@@ -1,0 +1,79 @@
+"""A program that says in one line when it is ready: started, waited for, and ended, whatever happens in between."""
+
+import contextlib
+import re
+import signal
+import subprocess
+import threading
+from collections import deque
+from collections.abc import Mapping, Sequence
+from time import perf_counter
+from types import TracebackType
+from typing import Self
+
+START = 60.0  # seconds to be ready
+STOP = 20.0  # seconds to end after SIGTERM
+
+
+class Unavailable(Exception):
+    """This can't be measured here and now; the text says why."""
+
+
+class Program:
+    """`ready`: found in a line of the output (stdout or stderr) when it is ready; its match is kept as `match`."""
+
+    def __init__(self, command: Sequence[str], ready: str, variables: Mapping[str, str] | None = None) -> None:
+        self._command = command
+        self._ready = re.compile(ready)
+        self._variables = variables
+        self._tail: deque[str] = deque(maxlen=20)
+        self._settled = threading.Event()  # ready, or ended before it was
+        self.match: re.Match[str] | None = None
+        self.seconds_to_ready = 0.0
+
+    def __enter__(self) -> Self:
+        self._begun = perf_counter()
+        self._process = subprocess.Popen(
+            self._command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=self._variables
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        settled = self._settled.wait(START)
+        if self.match is None:
+            self.stop()
+            outcome = "ended" if settled else f"was not ready after {START:.0f} s"
+            said = " | ".join(self._tail) or "(it said nothing)"
+            raise Unavailable(f"{' '.join(self._command[1:4])} {outcome}: {said[-400:]}")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def stop(self) -> None:
+        """SIGTERM; SIGKILL if that is not enough. Idempotent."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(STOP)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait(STOP)
+        self._reader.join(STOP)
+        assert self._process.stdout
+        self._process.stdout.close()
+
+    def _read(self) -> None:
+        assert self._process.stdout
+        for line in self._process.stdout:
+            self._tail.append(line.strip())
+            if self.match is None and (match := self._ready.search(line)):
+                self.seconds_to_ready = perf_counter() - self._begun
+                self.match = match
+                self._settled.set()
+        self._settled.set()

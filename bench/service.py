@@ -1,0 +1,154 @@
+"""The real service as its users run it: `lamplighter serve`, boto3 to deploy, requests signed by botocore."""
+
+import io
+import re
+import shlex
+import subprocess
+import sys
+import zipfile
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
+from importlib.metadata import distribution
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import boto3
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.config import Config
+from botocore.credentials import Credentials
+from botocore.exceptions import BotoCoreError, ClientError
+
+from bench.floor import GUEST
+from bench.load import HOST
+from bench.program import Program, Unavailable
+
+READY = r"Lamplighter is ready at http://127\.0\.0\.1:(\d+)"
+COMMAND = (sys.executable, "-m", "lamplighter")
+PYTHON = f"python{sys.version_info.major}.{sys.version_info.minor}"  # the floor's runtimes are of the same
+ROLE = "arn:aws:iam::000000000000:role/bench"
+
+
+class Service:
+    """A running service. Raises Unavailable for what it refuses: it may not be able to do it yet."""
+
+    def __init__(self, program: Program, data: str) -> None:
+        assert program.match
+        self.port = int(program.match[1])
+        self.seconds_to_ready = program.seconds_to_ready
+        self.pid = program.pid
+        variables = _variables(data, self.port)
+        self._region = variables["AWS_REGION"]
+        access, secret = variables["AWS_ACCESS_KEY_ID"], variables["AWS_SECRET_ACCESS_KEY"]
+        self._signer = SigV4Auth(Credentials(access, secret), "lambda", self._region)
+        self._client: Any = boto3.client(  # pyright: ignore[reportUnknownMemberType]  # boto3 makes it at run time
+            "lambda",
+            endpoint_url=f"http://{HOST}:{self.port}",
+            region_name=self._region,
+            aws_access_key_id=access,
+            aws_secret_access_key=secret,
+            config=Config(retries={"total_max_attempts": 1}, read_timeout=60),
+        )
+
+    def requests(self, names: Sequence[str], bodies: Iterable[bytes]) -> tuple[bytes, ...]:
+        """One signed Invoke for each body, of the functions in turn. Valid for five minutes."""
+        return tuple(self._signed(names[index % len(names)], body) for index, body in enumerate(bodies))
+
+    @contextmanager
+    def functions(self, names: Sequence[str], handler: str = "handlers.echo", client: str = "lean") -> Generator[None]:
+        """Deployed and Active, for as long as the block lasts."""
+        package, settings = _package(client)
+        created: list[str] = []
+        try:
+            for name in names:
+                settings = {"Runtime": PYTHON, "Handler": handler, "Timeout": 60, **settings}
+                with _refusals(f"CreateFunction {name}"):
+                    self._client.create_function(FunctionName=name, Role=ROLE, Code={"ZipFile": package}, **settings)
+                created.append(name)
+            for name in names:
+                with _refusals(f"waiting for {name}"):
+                    self._client.get_waiter("function_active_v2").wait(
+                        FunctionName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 30}
+                    )
+            yield
+        finally:
+            for name in created:
+                with _refusals(f"DeleteFunction {name}"):
+                    self._client.delete_function(FunctionName=name)
+
+    def invoke(self, name: str, payload: bytes = b"{}") -> bytes:
+        with _refusals(f"Invoke {name}"):
+            answer = self._client.invoke(FunctionName=name, Payload=payload)
+            body: bytes = answer["Payload"].read()
+        if "FunctionError" in answer:
+            raise Unavailable(f"Invoke {name}: {body.decode(errors='replace')[:300]}")
+        return body
+
+    def _signed(self, name: str, body: bytes) -> bytes:
+        path = f"/2015-03-31/functions/{name}/invocations"
+        request = AWSRequest("POST", f"http://{HOST}:{self.port}{path}", {"Content-Type": "application/json"}, body)
+        self._signer.add_auth(request)  # pyright: ignore[reportUnknownMemberType]  # botocore has no types
+        headers: dict[str, str] = dict(request.headers.items())
+        headers |= {"Host": f"{HOST}:{self.port}", "Content-Length": str(len(body))}
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        return f"POST {path} HTTP/1.1\r\n{lines}\r\n".encode() + body
+
+
+@contextmanager
+def service(*options: str) -> Generator[Service]:
+    """Started on a free port and a data directory of its own; both are gone afterwards."""
+    with (
+        TemporaryDirectory(prefix="lamplighter-bench-") as data,
+        Program([*COMMAND, "serve", "--port", "0", "--data-dir", data, *options], READY) as program,
+    ):
+        yield Service(program, data)
+
+
+def _variables(data: str, port: int) -> dict[str, str]:
+    """What `lamplighter env` would have a shell set."""
+    command = [*COMMAND, "env", "--data-dir", data, "--port", str(port)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    if done.returncode:
+        raise Unavailable(f"lamplighter env: {(done.stderr or done.stdout).strip()[-300:]}")
+    words = shlex.split(done.stdout, comments=True)
+    return dict(word.split("=", 1) for word in words if re.match(r"[A-Z_]+=", word))
+
+
+@contextmanager
+def _refusals(what: str) -> Generator[None]:
+    try:
+        yield
+    except (ClientError, BotoCoreError) as error:
+        raise Unavailable(f"{what}: {error}") from None
+
+
+def _package(client: str) -> tuple[bytes, dict[str, Any]]:
+    """The deployment package, and the settings that make its environments run under this runtime client.
+
+    AWS's own client takes the runtime's place by way of a wrapper script, as AWS documents it for managed runtimes."""
+    files = {"handlers.py": (GUEST / "handlers.py").read_bytes()}
+    settings: dict[str, Any] = {}
+    if client == "awslambdaric":
+        for name in ("awslambdaric", "simplejson", "snapshot-restore-py"):
+            files |= _installed(name)
+        files["wrapper"] = f'#!/bin/sh\nexec /var/lang/bin/{PYTHON} -m awslambdaric "$_HANDLER"\n'.encode()
+        settings["Environment"] = {"Variables": {"AWS_LAMBDA_EXEC_WRAPPER": "/var/task/wrapper"}}
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            entry = zipfile.ZipInfo(name)
+            entry.external_attr = 0o100755 << 16
+            archive.writestr(entry, content)
+    return packed.getvalue(), settings
+
+
+def _installed(name: str) -> dict[str, bytes]:
+    """The modules of an installed distribution, without its metadata."""
+    found = distribution(name)
+    files = {str(file): Path(str(found.locate_file(file))) for file in found.files or ()}
+    return {
+        name: path.read_bytes()
+        for name, path in files.items()
+        if path.suffix in (".py", ".so") and not name.startswith("..") and "/tests/" not in name
+    }

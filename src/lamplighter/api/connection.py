@@ -1,0 +1,341 @@
+"""One HTTP/1.1 connection of the front door: bytes in, whole requests out; responses in, bytes out, in order.
+
+Knows limits, deadlines and back-pressure, and no operation. Parsing is C's (httptools, on llhttp). One request is
+answered at a time; what a client pipelines behind it waits, the reading stops when too much does. A response is one
+write. Deadlines are counted in ticks that the server gives once a second, so that a request sets no timer.
+"""
+
+import asyncio
+from collections import deque
+from enum import IntEnum
+from http import HTTPStatus
+from typing import Protocol, cast
+
+import httptools
+
+from lamplighter.api.http import Request, Response
+
+HEAD_LIMIT = 32_768  # bytes of the request line and the headers
+IDLE_TICKS = 350  # seconds that a connection may idle between requests
+HEAD_TICKS = 30  # for a head, from its first byte
+BODY_TICKS = 30  # after these, a body must have come at
+BODY_RATE = 1024  # bytes per second at least
+WRITE_TICKS = 60  # for a client to take what it asked for
+LINGER_TICKS = 10  # for one that was refused to stop sending
+PIPELINED = 8  # requests that may wait; then reading stops until they are answered
+_SMALL = 65_536  # a body up to this size is copied behind its head, a larger one is written by itself
+
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+# As clients spell them; others are decoded one by one.
+_NAMES = {
+    name.encode(): name.lower()
+    for name in (
+        *("Host", "User-Agent", "Accept", "Accept-Encoding", "Connection", "Content-Length", "Content-Type", "Expect"),
+        *("Authorization", "X-Amz-Date", "X-Amz-Security-Token", "X-Amz-Content-SHA256"),
+        *("X-Amz-Invocation-Type", "X-Amz-Log-Type", "X-Amz-Client-Context", "X-Amzn-Trace-Id"),
+        *("amz-sdk-invocation-id", "amz-sdk-request"),
+    )
+}
+
+
+_STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
+
+
+class Door(Protocol):
+    """What a connection asks of the server behind it."""
+
+    date: str  # now, as headers have it
+
+    def joined(self, connection: "Connection") -> bool:
+        """False: there are too many."""
+        ...
+
+    def left(self, connection: "Connection") -> None: ...
+
+    def body_limit(self, method: str, path: str) -> int:
+        """Bytes of the largest body of such a request."""
+        ...
+
+    def refuse(self, connection: "Connection", status: int, method: str, path: str) -> None:
+        """Respond to a request that can't be read to its end: 400, 408, 413 or 431."""
+        ...
+
+    def serve(self, connection: "Connection", request: Request) -> None:
+        """Respond, once, whenever."""
+        ...
+
+
+class State(IntEnum):
+    IDLE = 0  # between requests
+    HEAD = 1
+    BODY = 2
+    LINGERING = 3  # refused and answered; what still comes is dropped
+    CLOSED = 4
+
+
+class Connection(asyncio.Protocol):
+    """`respond` must be called once for each request given to the door."""
+
+    __slots__ = (
+        "_body",
+        "_door",
+        "_fed",
+        "_headers",
+        "_in_hand",
+        "_keep_alive",
+        "_left_unread",
+        "_limit",
+        "_parser",
+        "_queue",
+        "_size",
+        "_state",
+        "_ticks",
+        "_transport",
+        "_url",
+        "_writable",
+    )
+
+    _transport: asyncio.Transport
+
+    def __init__(self, door: Door) -> None:
+        self._door = door
+        self._parser = httptools.HttpRequestParser(self)
+        self._state = State.IDLE
+        self._ticks = 0
+        self._fed = 0  # bytes of the head so far
+        self._url = b""
+        self._headers: dict[str, str] = {}
+        self._body: list[bytes] = []
+        self._size = 0
+        self._limit = 0
+        self._in_hand: Request | int | None = None  # being answered: a request, or the status of a refusal
+        self._queue: deque[tuple[Request | int, bool]] = deque()  # behind it, with whether the connection is kept
+        self._keep_alive = True  # after the one in hand
+        self._left_unread = False  # a refusal was queued: nothing after it is read
+        self._writable = True
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's are no subclass
+        if not self._door.joined(self):
+            self._transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        # An invocation in hand goes on (AWS: spec 2.1); its response finds nobody.
+        self._state = State.CLOSED
+        self._queue.clear()
+        self._door.left(self)
+
+    def data_received(self, data: bytes) -> None:
+        if self._left_unread:
+            return
+        if self._state is State.IDLE:
+            self._state = State.HEAD
+            self._ticks = 0
+        if self._state is State.HEAD:
+            self._fed += len(data)
+        rest = data
+        while rest:
+            try:
+                self._parser.feed_data(rest)
+                break
+            except httptools.HttpParserUpgrade as upgrade:
+                rest = rest[upgrade.args[0] :]  # to what we don't speak: the offer is passed over
+            except httptools.HttpParserError:
+                self._refuse(400)
+                return
+        if self._state is State.HEAD and self._fed > HEAD_LIMIT:
+            self._refuse(431)
+
+    def eof_received(self) -> bool:
+        return self._in_hand is not None  # half closed: the client still waits for its response
+
+    def pause_writing(self) -> None:
+        self._writable = False
+        self._ticks = 0
+
+    def resume_writing(self) -> None:
+        self._writable = True
+        self._next()
+
+    # httptools
+
+    def on_message_begin(self) -> None:
+        self._state = State.HEAD
+        self._url = b""
+        self._headers = {}
+        self._body = []
+        self._size = 0
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._state is not State.HEAD:
+            return  # a trailer
+        key = _NAMES.get(name) or name.decode("latin-1").lower()
+        text = value.decode("latin-1").strip()
+        if key in self._headers:
+            text = f"{self._headers[key]},{text}"
+        self._headers[key] = text
+
+    def on_headers_complete(self) -> None:
+        self._state = State.BODY
+        headers = self._headers
+        fed, self._fed = self._fed, 0
+        if fed > HEAD_LIMIT and sum(len(name) + len(value) for name, value in headers.items()) > HEAD_LIMIT:
+            self._refuse(431)
+            return
+        if "content-length" not in headers and "transfer-encoding" not in headers:
+            return
+        method, path, _ = self._target()
+        self._limit = self._door.body_limit(method, path)
+        if int(headers.get("content-length", "0")) > self._limit:
+            self._refuse(413)
+        elif headers.get("expect", "").lower() == "100-continue" and self._in_hand is None:
+            self._transport.write(_CONTINUE)
+
+    def on_body(self, data: bytes) -> None:
+        if self._left_unread:
+            return
+        self._size += len(data)
+        if self._size > self._limit:
+            self._refuse(413)
+        else:
+            self._body.append(data)
+
+    def on_message_complete(self) -> None:
+        if self._left_unread:
+            return
+        method, path, query = self._target()
+        if not path.startswith("/"):
+            self._refuse(400)
+            return
+        body = self._body
+        content = b"" if not body else body[0] if len(body) == 1 else b"".join(body)
+        self._body = []
+        self._state = State.IDLE
+        self._ticks = 0
+        self._enqueue(Request(method, path, query, self._headers, content), self._parser.should_keep_alive())
+
+    # Requests in, one at a time
+
+    def _target(self) -> tuple[str, str, str]:
+        """Method, path and query of the request line; also of one that names the host, as for a proxy."""
+        url = self._url.decode("latin-1")
+        if not url.startswith("/") and "://" in url:
+            url = "/" + url.partition("://")[2].partition("/")[2]
+        path, _, query = url.partition("?")
+        return self._parser.get_method().decode("latin-1"), path, query
+
+    def _enqueue(self, item: Request | int, keep_alive: bool) -> None:
+        if self._in_hand is None and self._writable:
+            self._take(item, keep_alive)
+        else:
+            self._queue.append((item, keep_alive))
+            if len(self._queue) == PIPELINED:
+                self._transport.pause_reading()
+
+    def _take(self, item: Request | int, keep_alive: bool) -> None:
+        self._in_hand = item
+        self._keep_alive = keep_alive
+        if isinstance(item, int):
+            method, path, _ = self._target() if self._url else ("", "", "")
+            self._door.refuse(self, item, method, path)
+        else:
+            self._door.serve(self, item)
+
+    def _next(self) -> None:
+        if self._in_hand is None and self._queue and self._writable and self._state is not State.CLOSED:
+            if len(self._queue) == PIPELINED:
+                self._transport.resume_reading()
+            self._take(*self._queue.popleft())
+
+    def _refuse(self, status: int) -> None:
+        """Read no further; say so when it is this request's turn."""
+        self._left_unread = True
+        self._body = []
+        self._ticks = 0
+        self._enqueue(status, keep_alive=False)
+
+    # Responses out
+
+    def respond(self, response: Response, request_id: str) -> None:
+        item = self._in_hand
+        self._in_hand = None
+        if self._state is State.CLOSED:
+            return
+        head = f"{_STATUS_LINES[response.status]}Date: {self._door.date}\r\nx-amzn-RequestId: {request_id}\r\n"
+        typed = False
+        for name, value in response.headers:
+            typed = typed or name.lower() == "content-type"
+            head += f"{name}: {_one_line(value)}\r\n"
+        if not typed:
+            head += "Content-Type: application/json\r\n"
+        body = response.body
+        if response.status != 204:
+            head += f"Content-Length: {len(body)}\r\n"
+        if not self._keep_alive:
+            head += "Connection: close\r\n"
+        elif isinstance(item, Request) and "connection" in item.headers:
+            head += "Connection: keep-alive\r\n"  # clients that speak HTTP/1.0 must be told
+        if isinstance(item, Request) and item.method == "HEAD":
+            body = b""
+        if len(body) <= _SMALL:
+            self._transport.write(head.encode("latin-1", "replace") + b"\r\n" + body)
+        else:
+            self._transport.writelines((head.encode("latin-1", "replace") + b"\r\n", body))
+        self._ticks = 0
+        if self._keep_alive:
+            if self._queue:
+                self._next()
+        elif self._left_unread:
+            # Closing now, with bytes unread, would reset the connection and lose the response on its way.
+            self._state = State.LINGERING
+        else:
+            self._transport.close()
+
+    # Time
+
+    def tick(self) -> None:
+        """Once a second. While an invocation runs there is no deadline here: its own is the function's."""
+        self._ticks += 1
+        ticks = self._ticks
+        if not self._writable:
+            late = ticks > WRITE_TICKS
+        elif self._state is State.LINGERING:
+            late = ticks > LINGER_TICKS
+        elif self._in_hand is not None or self._left_unread:
+            return
+        elif self._state is State.IDLE:
+            late = ticks > IDLE_TICKS
+        elif self._state is State.HEAD:
+            late = ticks > HEAD_TICKS
+        else:
+            late = ticks > BODY_TICKS and self._size < ticks * BODY_RATE
+        if not late:
+            return
+        if self._writable and self._state in (State.HEAD, State.BODY):
+            self._refuse(408)
+        else:
+            self._transport.abort()
+
+    def close_if_idle(self) -> bool:
+        """Whether nothing is in hand; if so, it is closed. A request that is still arriving comes too late."""
+        if self._in_hand is not None or self._queue:
+            self._keep_alive = False
+            return False
+        if self._state is not State.CLOSED:
+            self._transport.close()
+        return True
+
+    def abort(self) -> None:
+        if self._state is not State.CLOSED:
+            self._transport.abort()
+
+
+def _one_line(value: str) -> str:
+    """A header's value; whatever is in it, it must not begin another header."""
+    return value if value.isprintable() else "".join(c if c.isprintable() else " " for c in value)

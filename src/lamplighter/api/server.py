@@ -1,0 +1,178 @@
+"""The front door: accepts connections, decides who answers a request, and turns every outcome into a response.
+
+Who answers: a raw handler by path prefix (no signature asked for; they guard themselves), Invoke directly, everything
+else through the service model's wire. Refusals become AWS's answers here and nowhere else; a bug becomes a 500 that
+names the request, and a line in the log that does too.
+"""
+
+import asyncio
+import logging
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+from email.utils import formatdate
+
+from lamplighter.api.connection import Connection
+from lamplighter.api.errors import refusal
+from lamplighter.api.http import Call, Caller, Operation, Request, Response
+from lamplighter.api.invoke import SYNC_LIMIT, InvokeApi, request_too_large
+from lamplighter.api.protocol import Wire
+from lamplighter.model.clock import Clock
+from lamplighter.model.errors import RequestEntityTooLargeException, ServiceError, ServiceException
+from lamplighter.model.ids import Ids
+from lamplighter.worker.contract import WorkerError
+
+CONTROL_LIMIT = 70_167_211  # bytes of a control plane request (AWS: spec 1.2)
+CONNECTIONS = 4096
+_TICK = 1.0  # seconds
+
+RawHandler = Callable[[Request], Awaitable[Response]]
+
+_FUNCTIONS, _INVOCATIONS = "/2015-03-31/functions/", "/invocations"
+_MALFORMED = {400: "Bad Request", 408: "Request Timeout", 431: "Request Header Fields Too Large"}
+
+_log = logging.getLogger(__name__)
+
+
+class FrontDoor:
+    """`raw`: handlers by the path prefix they answer under. `operations`: by name, all but Invoke."""
+
+    def __init__(
+        self,
+        wire: Wire,
+        verify: Callable[[Request], Caller],
+        operations: Mapping[str, Operation],
+        invoke: InvokeApi,
+        raw: Mapping[str, RawHandler],
+        clock: Clock,
+        ids: Ids,
+        region: str,
+    ) -> None:
+        self._wire = wire
+        self._verify = verify
+        self._operations = operations
+        self._invoke = invoke
+        self._raw = tuple(raw.items())
+        self._clock = clock
+        self._ids = ids
+        self._region = region
+        self.date = formatdate(clock.now(), usegmt=True)
+        self._connections: set[Connection] = set()
+        self._serving: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server | None = None
+        self._ticker: asyncio.TimerHandle | None = None
+
+    async def listen(self, listener: socket.socket) -> None:
+        """Accept on a bound socket, which is ours from here on."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(lambda: Connection(self), sock=listener, backlog=1024)
+        self._ticker = loop.call_later(_TICK, self._tick)
+
+    async def drain(self, limit: float) -> int:
+        """Accept no more, let requests in hand finish for `limit` seconds, then hang up. How many were cut off."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        for connection in tuple(self._connections):
+            connection.close_if_idle()
+        cut_off = 0
+        if self._serving:
+            _, late = await asyncio.wait(self._serving, timeout=limit)
+            cut_off = len(late)
+            for task in late:
+                task.cancel()
+            if late:
+                await asyncio.wait(late, timeout=_TICK)
+        for connection in tuple(self._connections):
+            if not connection.close_if_idle():
+                connection.abort()
+        if self._ticker is not None:
+            self._ticker.cancel()
+            self._ticker = None
+        return cut_off
+
+    # What connections ask (connection.Door)
+
+    def joined(self, connection: Connection) -> bool:
+        if len(self._connections) >= CONNECTIONS or self._server is None:
+            return False
+        self._connections.add(connection)
+        return True
+
+    def left(self, connection: Connection) -> None:
+        self._connections.discard(connection)
+
+    def body_limit(self, method: str, path: str) -> int:
+        return SYNC_LIMIT if _is_invoke(method, path) else CONTROL_LIMIT
+
+    def refuse(self, connection: Connection, status: int, method: str, path: str) -> None:
+        request_id = self._ids.request_id()
+        if status == 413:
+            connection.respond(refusal(self._too_large(method, path), request_id), request_id)
+        else:
+            body = b'{"message":"%s"}' % _MALFORMED[status].encode()
+            connection.respond(Response(status, (), body), request_id)
+
+    def serve(self, connection: Connection, request: Request) -> None:
+        task = asyncio.get_running_loop().create_task(self._serve(connection, request))
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
+
+    # Answers
+
+    async def _serve(self, connection: Connection, request: Request) -> None:
+        request_id = self._ids.request_id()
+        try:
+            response = await self._answer(request, request_id)
+        except ServiceError as error:
+            if error.status >= 500:
+                _log.error("request %s: %s", request_id, error, exc_info=error.__cause__)
+            response = refusal(error, request_id)
+        except WorkerError as error:
+            _log.error("request %s: no environment: %s", request_id, error)
+            response = refusal(ServiceException(), request_id)
+        except Exception:  # the outermost loop: a bug must not take the connection with it
+            _log.exception("request %s failed: %s %s", request_id, request.method, request.path)
+            response = refusal(ServiceException(), request_id)
+        connection.respond(response, request_id)
+
+    async def _answer(self, request: Request, request_id: str) -> Response:
+        path = request.path
+        if _is_invoke(request.method, path):
+            name = path[len(_FUNCTIONS) : -len(_INVOCATIONS)]
+            return await self._invoke.answer(request, name, self._verify(request), request_id)
+        for prefix, handler in self._raw:
+            if path.startswith(prefix):
+                return await handler(request)
+        caller = self._verify(request)
+        operation, labels = route = self._wire.route(request.method, path, request.query)
+        if operation.name == "Invoke":  # written in another way: with a slash at the end
+            return await self._invoke.answer(request, labels["FunctionName"], caller, request_id)
+        values = self._wire.parse(route, request.query, request.headers, request.body)
+        call = Call(request_id, caller, self._region, f"http://{request.headers.get('host', '')}")
+        return self._wire.serialise(operation, await self._operations[operation.name](call, values))
+
+    def _too_large(self, method: str, path: str) -> ServiceError:
+        if _is_invoke(method, path):
+            return request_too_large(SYNC_LIMIT)
+        try:
+            name = self._wire.route(method, path, "").operation.name
+        except ServiceError:
+            return RequestEntityTooLargeException(f"Request must be smaller than {CONTROL_LIMIT} bytes")
+        return RequestEntityTooLargeException(
+            f"Request must be smaller than {CONTROL_LIMIT} bytes for the {name} operation"
+        )
+
+    def _tick(self) -> None:
+        self.date = formatdate(self._clock.now(), usegmt=True)
+        for connection in tuple(self._connections):
+            connection.tick()
+        self._ticker = asyncio.get_running_loop().call_later(_TICK, self._tick)
+
+
+def _is_invoke(method: str, path: str) -> bool:
+    return (
+        path.endswith(_INVOCATIONS)
+        and path.startswith(_FUNCTIONS)
+        and method == "POST"
+        and "/" not in path[len(_FUNCTIONS) : -len(_INVOCATIONS)]
+    )

@@ -1,0 +1,261 @@
+"""The service: builds every room's parts, joins them, serves, drains, ends. The only module that knows them all.
+
+Two processes share the work (design, decision 5): this one, which gives root away before it reads a byte from the
+network, and the sandbox server, which keeps it and speaks to nobody but us.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import uvloop
+
+from lamplighter.api.downloads import PATH as DOWNLOADS
+from lamplighter.api.downloads import Downloads
+from lamplighter.api.functions import FunctionOperations
+from lamplighter.api.http import Caller, Operation, Request
+from lamplighter.api.invoke import InvokeApi
+from lamplighter.api.protocol import Wire
+from lamplighter.api.server import FrontDoor
+from lamplighter.api.sigv4 import Verifier
+from lamplighter.api.unavailable import unavailable
+from lamplighter.control.code import Code
+from lamplighter.control.functions import Functions, Runtimes
+from lamplighter.control.settling import Settling
+from lamplighter.invoke.assignment import InProcessAssignment
+from lamplighter.invoke.invoker import Invoker
+from lamplighter.invoke.limits import Limits
+from lamplighter.model.clock import SystemClock
+from lamplighter.model.functions import FunctionVersion
+from lamplighter.model.ids import Ids
+from lamplighter.runtimes import catalogue
+from lamplighter.sandbox import privileges
+from lamplighter.sandbox.client import ServerSandboxes
+from lamplighter.sandbox.contract import Isolation, SandboxError
+from lamplighter.sandbox.messages import Configuration, Runtime
+from lamplighter.sandbox.probe import probe
+from lamplighter.settings import Settings
+from lamplighter.store import credentials
+from lamplighter.store.blobs import FileBlobs
+from lamplighter.store.contract import DataDirectoryInUse, DataDirectoryUnusable
+from lamplighter.store.credentials import Credentials, CredentialsUnusable
+from lamplighter.store.database import Database
+from lamplighter.store.directory import DataDirectory
+from lamplighter.store.sqlite import SqliteFunctions, SqlitePackageReferences
+from lamplighter.worker.worker import Worker
+
+DRAIN_LIMIT = 30.0  # seconds that calls in flight have to finish after the first signal
+
+log = logging.getLogger("lamplighter")
+
+
+class StartupError(Exception):
+    """The service can't start; the text is one sentence for the operator, with the remedy."""
+
+
+def serve(settings: Settings, *, on_ready: Callable[[str], None] = print) -> int:
+    """Serve until a signal; returns the exit code. Raises StartupError.
+
+    `on_ready` is given the line that says where and how."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    try:
+        with DataDirectory(settings.data_dir) as directory:
+            return uvloop.run(_serve(settings, directory, on_ready))
+    except (DataDirectoryInUse, DataDirectoryUnusable, CredentialsUnusable, SandboxError) as error:
+        raise StartupError(str(error)) from error
+
+
+async def _serve(settings: Settings, directory: DataDirectory, on_ready: Callable[[str], None]) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, _stop_or_quit, stop)
+    async with AsyncExitStack() as stack:
+        listener = stack.enter_context(_bind(settings))
+        isolation = _isolation(settings)
+        owned = credentials.load_or_make(directory.path)
+        runtimes = catalogue.installed(directory.path / "runtimes.json")
+        sandboxes = await ServerSandboxes.launch(_sandbox_configuration(directory, isolation, runtimes))
+        stack.push_async_callback(sandboxes.close)
+        if isolation == "full":
+            _give_root_away(directory)
+        door = await stack.enter_async_context(_front_door(settings, directory, owned, runtimes, sandboxes))
+        await door.listen(listener)
+        on_ready(_ready_line(settings, listener, isolation))
+        sandboxes.lost.add_done_callback(lambda lost: None if lost.cancelled() else stop.set())
+        await stop.wait()
+        cut_off = await door.drain(DRAIN_LIMIT)
+        if cut_off:
+            log.warning("%d calls were still running after %.0f s and were cut off", cut_off, DRAIN_LIMIT)
+        if sandboxes.lost.done():
+            log.error("the sandbox server is gone, and nothing can run without it; start Lamplighter again")
+            return 1
+    return 0
+
+
+@asynccontextmanager
+async def _front_door(
+    settings: Settings,
+    directory: DataDirectory,
+    owned: Credentials,
+    runtimes: Mapping[str, catalogue.InstalledRuntime],
+    sandboxes: ServerSandboxes,
+) -> AsyncGenerator[FrontDoor]:
+    """Everything behind the listener, from the store up; taken down in reverse."""
+    clock, wire = SystemClock(), Wire()
+    ids = Ids(clock)
+    async with AsyncExitStack() as stack:
+        database = Database(directory.database)
+        stack.push_async_callback(database.close)
+        stored, references = SqliteFunctions(database), SqlitePackageReferences(database)
+        blobs = FileBlobs(directory.blobs)
+        code = Code(blobs, references, directory.code, clock)
+        worker = Worker(sandboxes, clock, _no_credentials)
+        stack.push_async_callback(worker.close)
+        assignment = InProcessAssignment(worker, clock, Limits())
+        stack.push_async_callback(assignment.close)
+        invoker = Invoker(stored, database, assignment)
+        stack.push_async_callback(invoker.close)
+        await stack.enter_async_context(Settling(stored, database, code, clock))
+        functions = Functions(stored, references, code, _known_runtimes(runtimes), clock)
+        downloads = Downloads(_derived(owned, "downloads"), blobs, clock)
+        served = FunctionOperations(functions, downloads).operations()
+        operations: dict[str, Operation] = {name: unavailable(name) for name in wire.operations} | dict(served)
+        yield FrontDoor(
+            wire,
+            _verify(settings, owned, clock),
+            operations,
+            InvokeApi(wire, invoker, ids, settings.region),
+            {DOWNLOADS: downloads},
+            clock,
+            ids,
+            settings.region,
+        )
+
+
+def _bind(settings: Settings) -> socket.socket:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except socket.gaierror as error:
+        raise StartupError(f"{settings.host} is no address of this machine: {error.strerror}.") from None
+    listener = socket.socket(family, kind | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(1024)
+    except OSError as error:
+        listener.close()
+        where = f"{settings.host}:{settings.port}"
+        raise StartupError(
+            f"Cannot listen on {where}: {os.strerror(error.errno or 0)} (errno {error.errno}); "
+            "stop what listens there, or choose another --port."
+        ) from None
+    return listener
+
+
+def _isolation(settings: Settings) -> Isolation:
+    if settings.isolation != "auto":
+        if settings.isolation == "full" and os.geteuid() != 0:
+            raise StartupError("Isolation full needs root; start as root, or choose --isolation user.")
+        chosen: Isolation = settings.isolation
+    else:
+        chosen = probe().best
+    if chosen == "none":
+        log.warning(
+            "ISOLATION IS OFF: functions run with this user's rights and see its files, processes and network. "
+            "Run only code you trust; `lamplighter doctor` says what this host lacks."
+        )
+    return chosen
+
+
+def _sandbox_configuration(
+    directory: DataDirectory, isolation: Isolation, runtimes: Mapping[str, catalogue.InstalledRuntime]
+) -> Configuration:
+    # A directory of root's own for root's work: the data directory belongs to the service, which we don't trust.
+    name = hashlib.sha256(str(directory.path).encode()).hexdigest()[:16]
+    run_dir = Path("/run/lamplighter", name) if isolation == "full" else directory.path / "run"
+    return Configuration(
+        code_root=str(directory.code),
+        run_dir=str(run_dir),
+        client=str(Path(catalogue.__file__).parent / "python"),
+        runtimes={name: Runtime(str(runtime.interpreter)) for name, runtime in runtimes.items()},
+        isolation=isolation,
+    )
+
+
+def _give_root_away(directory: DataDirectory) -> None:
+    try:
+        privileges.own(directory.path)
+        package = Path(__file__).parents[1]
+        privileges.drop([directory.path, package, Path(sys.prefix), Path(sys.base_prefix)])
+    except OSError as error:
+        raise StartupError(
+            f"Root could not be given away: {error.strerror} ({error.filename}); in a container, run it with "
+            "--privileged, or choose --isolation user."
+        ) from error
+
+
+def _known_runtimes(runtimes: Mapping[str, catalogue.InstalledRuntime]) -> Runtimes:
+    def available(name: str) -> str | None:
+        return None if name in runtimes else catalogue.remedy(name)
+
+    return Runtimes(available, catalogue.runtime_version_arn)
+
+
+def _verify(settings: Settings, owned: Credentials, clock: SystemClock) -> Callable[[Request], Caller]:
+    root = Caller(owned.access_key_id, settings.account_id, f"arn:aws:iam::{settings.account_id}:root")
+    if not settings.auth:
+        return lambda request: root
+
+    def secret_of(access_key: str) -> tuple[str, Caller] | None:
+        return (owned.secret_access_key, root) if access_key == owned.access_key_id else None
+
+    return Verifier(secret_of, clock, settings.region).verify
+
+
+def _derived(owned: Credentials, purpose: str) -> bytes:
+    """A secret for one purpose, as lasting as the credentials, from which it can't be told back."""
+    return hashlib.blake2b(purpose.encode(), key=owned.secret_access_key.encode()[:64]).digest()
+
+
+def _no_credentials(function: FunctionVersion) -> Mapping[str, str]:
+    """Sandboxes have no way to any service yet, so there is nothing to sign for."""
+    return {}
+
+
+def _stop_or_quit(stop: asyncio.Event) -> None:
+    """The first signal drains; at the second we are gone, and the sandbox server takes everything down behind us."""
+    if stop.is_set():
+        os._exit(1)
+    log.info("stopping: no new calls; those in flight have %.0f s. A second signal ends at once.", DRAIN_LIMIT)
+    stop.set()
+
+
+def _ready_line(settings: Settings, listener: socket.socket, isolation: Isolation) -> str:
+    host, port = listener.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    auth = "on" if settings.auth else "off"
+    return (
+        f"Lamplighter is ready at {url} in {_since_process_start():.2f} s "
+        f"(isolation {isolation}, auth {auth}, data {settings.data_dir})"
+    )
+
+
+def _since_process_start() -> float:
+    """Seconds, the interpreter's own start included: what whoever waits for us has waited."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    return time.process_time()

@@ -1,0 +1,334 @@
+"""Functions: the rules of creating, showing, changing and deleting them (AWS: spec 1.2 to 1.5, 1.8, 1.9).
+
+Every change is one transaction, guarded by the RevisionId that was read; whoever loses a race decides anew on what the
+winner left, so concurrent writers get AWS's conflicts and never each other's halves. What follows an accepted change
+is for `settling`, which hears of it from the store.
+"""
+
+import asyncio
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+
+from lamplighter.control import configuration, markers, packages, states
+from lamplighter.control.code import Code
+from lamplighter.control.configuration import Wanted
+from lamplighter.control.states import Event
+from lamplighter.model.clock import Clock
+from lamplighter.model.errors import (
+    CodeSigningConfigNotFoundException,
+    CodeStorageExceededException,
+    InvalidParameterValueException,
+    PreconditionFailedException,
+    ResourceConflictException,
+    ResourceNotFoundException,
+)
+from lamplighter.model.functions import LATEST, CodePackage, FunctionId, FunctionVersion
+from lamplighter.model.names import FunctionRef, check_new_name, kind_of_qualifier
+from lamplighter.store.contract import AlreadyExists, PackageReferences, StaleWrite
+from lamplighter.store.contract import Functions as StoredFunctions
+
+LARGEST_PAGE: Final = 50
+CODE_STORAGE: Final = 80_530_636_800  # bytes per account and region (AWS: spec 1.9)
+
+# What two versions may differ in and still be the same code and configuration.
+PASSING: Final = {
+    "version": "",
+    "generation": 0,
+    "revision": "",
+    "last_modified": "",
+    "description": "",
+    "state": "Active",
+    "state_reason": None,
+    "state_reason_code": None,
+    "last_update_status": None,
+    "last_update_reason": None,
+    "last_update_reason_code": None,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a request says the code is: exactly one of the three."""
+
+    zip_file: bytes | None = None
+    s3_bucket: str | None = None
+    s3_key: str | None = None
+    s3_object_version: str | None = None
+    image_uri: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Runtimes:
+    """What functions have to know of runtimes: how to get one that this host lacks (None: it is there), and the ARN of
+    the version of one in a region."""
+
+    available: Callable[[str], str | None]
+    version_arn: Callable[[str, str], str]
+
+
+class Functions:
+    def __init__(
+        self,
+        functions: StoredFunctions,
+        references: PackageReferences,
+        code: Code,
+        runtimes: Runtimes,
+        clock: Clock,
+        code_storage: int = CODE_STORAGE,
+    ) -> None:
+        self._functions = functions
+        self._references = references
+        self._code = code
+        self._runtimes = runtimes
+        self._clock = clock
+        self._code_storage = code_storage
+
+    async def create(
+        self,
+        id: FunctionId,
+        source: Source,
+        wanted: Wanted,
+        package_type: Literal["Zip", "Image"] = "Zip",
+        tags: Mapping[str, str] | None = None,
+        publish: bool = False,
+        publish_to: str | None = None,
+        code_signing_config: str | None = None,
+    ) -> FunctionVersion:
+        """$LATEST, Pending; or, if it is published at once, version 1."""
+        check_new_name(id.name)
+        _check_publish_to(publish_to)
+        _check_package_type(package_type, source, wanted)
+        if wanted.runtime is None or wanted.handler is None:
+            raise InvalidParameterValueException(
+                "Runtime and Handler are mandatory parameters for functions created with deployment packages."
+            )
+        configuration.check_runtime(wanted.runtime, self._runtimes.available)
+        content = await self._content(source, id)
+        configuration.check_capacity_provider(wanted.other.get("CapacityProviderConfig"))
+        configuration.check_tags(tags or {})
+        if code_signing_config is not None:
+            raise CodeSigningConfigNotFoundException(
+                "The code signing configuration cannot be found. "
+                f"Check that the provided configuration is not deleted: {code_signing_config}."
+            )
+        function = configuration.apply(self._blank(id, wanted.runtime), wanted)
+        if await self._functions.get(id) is not None:
+            raise _exists(id)
+        async with self._code.keeping(content) as package:
+            function = states.created(replace(function, code=package))
+            try:
+                published = await self._functions.create(function, tags or {}, _snapshot(function) if publish else None)
+            except AlreadyExists:
+                raise _exists(id) from None
+        return published or function
+
+    async def find(self, reference: FunctionRef) -> FunctionVersion:
+        """The version that a request names. Raises ResourceNotFound."""
+        version = reference.qualifier or LATEST
+        found = None
+        if kind_of_qualifier(version) != "alias":
+            found = await self._functions.get(reference.id, version)
+        if found is None:
+            raise ResourceNotFoundException(f"Function not found: {reference.arn}")
+        return found
+
+    async def tags(self, id: FunctionId) -> Mapping[str, str]:
+        return await self._functions.tags(id)
+
+    async def page(
+        self, account: str, region: str, marker: str | None, limit: int | None, versions: bool = False
+    ) -> tuple[Sequence[FunctionVersion], str | None]:
+        """Functions by name, or all their versions, and the marker of the next page, if there is one."""
+        limit = min(limit or LARGEST_PAGE, LARGEST_PAGE)
+        name = version = None
+        if marker:
+            name, version = markers.read("ListFunctions", marker, 2)
+        if versions:
+            after = (name, version or LATEST) if name is not None else None
+            found = await self._functions.page_of_versions(account, region, after, limit + 1)
+        else:
+            found = await self._functions.page(account, region, name, limit + 1)
+        page = found[:limit]
+        more = len(found) > limit
+        return page, markers.make("ListFunctions", page[-1].id.name, page[-1].version) if more else None
+
+    async def update_configuration(self, id: FunctionId, wanted: Wanted, revision: str | None) -> FunctionVersion:
+        """$LATEST as it will be, its update in progress."""
+
+        def change(function: FunctionVersion) -> FunctionVersion:
+            if wanted.runtime is not None:
+                configuration.check_runtime(wanted.runtime, self._runtimes.available)
+                arn = self._runtimes.version_arn(wanted.runtime, id.region)
+                function = replace(function, runtime_version_arn=arn)
+            if wanted.other.get("CapacityProviderConfig"):
+                raise InvalidParameterValueException(
+                    "CapacityProviderConfig cannot be added to a function that was created without it."
+                )
+            return configuration.apply(function, wanted)
+
+        return await self._update(id, revision, change)
+
+    async def update_code(
+        self,
+        id: FunctionId,
+        source: Source,
+        architectures: tuple[str, ...] | None = None,
+        publish: bool = False,
+        publish_to: str | None = None,
+        dry_run: bool = False,
+        revision: str | None = None,
+    ) -> FunctionVersion:
+        """$LATEST as it will be, its update in progress; or the version published from it."""
+        _check_updatable(await self._existing(id), revision)
+        _check_publish_to(publish_to)
+        if source.image_uri is not None:
+            raise InvalidParameterValueException(
+                "Please don't provide ImageUri when updating a function with packageType Zip."
+            )
+        content = await self._content(source, id)
+
+        async with self._code.keeping(content) as package:
+
+            def change(function: FunctionVersion) -> FunctionVersion:
+                return replace(function, code=package, architectures=architectures or function.architectures)
+
+            if dry_run:
+                return change(await self._existing(id))
+            return await self._update(id, revision, change, publish)
+
+    async def delete(self, reference: FunctionRef) -> None:
+        """The function with everything that is its own, or one published version. Raises ResourceNotFound."""
+        qualifier = reference.qualifier
+        if qualifier is None:
+            freed = await self._functions.delete(reference.id)
+        elif kind_of_qualifier(qualifier) == "latest":
+            raise InvalidParameterValueException("$LATEST version cannot be deleted without deleting the function.")
+        elif kind_of_qualifier(qualifier) == "alias":
+            raise InvalidParameterValueException("Deletion of aliases is not currently supported.")
+        else:
+            freed = await self._functions.delete_version(reference.id, qualifier)
+        if freed is None:
+            raise ResourceNotFoundException(f"Function not found: {reference.arn}")
+        await self._code.free(freed)
+
+    async def _update(
+        self,
+        id: FunctionId,
+        revision: str | None,
+        change: Callable[[FunctionVersion], FunctionVersion],
+        publish: bool = False,
+    ) -> FunctionVersion:
+        while True:  # each turn means that somebody else's write was accepted
+            current = await self._existing(id)
+            _check_updatable(current, revision)
+            updated = replace(
+                states.after(change(current), Event.UPDATED),
+                generation=current.generation + 1,
+                revision=str(uuid.uuid4()),
+                last_modified=self._now(),
+            )
+            newest = await self._functions.newest(id) if publish else None
+            is_new = publish and (newest is None or not _same(newest, updated))
+            try:
+                published = await self._functions.replace(
+                    updated, current.revision, serve="before", publish=_snapshot(updated) if is_new else None
+                )
+            except StaleWrite:
+                continue
+            return published or newest or updated
+
+    async def _existing(self, id: FunctionId) -> FunctionVersion:
+        return await self.find(FunctionRef(id))
+
+    async def _content(self, source: Source, id: FunctionId) -> bytes:
+        """The zip that a request gives, checked."""
+        if source.zip_file is None:
+            if source.s3_bucket is None and source.s3_key is None:
+                raise InvalidParameterValueException("Please provide a source for function code.")
+            raise InvalidParameterValueException(
+                "Error occurred while GetObject. S3 Error Code: ServiceUnavailable. S3 Error Message: "
+                "no S3 endpoint is configured; give the package as ZipFile."
+            )
+        if source.s3_bucket is not None or source.s3_key is not None:
+            raise InvalidParameterValueException(
+                "Please do not provide other FunctionCode parameters when providing a ZipFile."
+            )
+        packages.check_size(len(source.zip_file))
+        await asyncio.to_thread(packages.check, source.zip_file)
+        if await self._references.total_size(id.account, id.region) + len(source.zip_file) > self._code_storage:
+            raise CodeStorageExceededException("Code storage limit exceeded.")
+        return source.zip_file
+
+    def _blank(self, id: FunctionId, runtime: str) -> FunctionVersion:
+        """A new function with AWS's defaults (AWS: spec 1.8).
+
+        Its generations start at the time, so that a function made again under the same name never repeats one."""
+        return FunctionVersion(
+            id=id,
+            version=LATEST,
+            generation=int(self._clock.now() * 1000),
+            revision=str(uuid.uuid4()),
+            role="",
+            code=CodePackage("", 0),
+            runtime=runtime,
+            handler=None,
+            last_modified=self._now(),
+            log_group=f"/aws/lambda/{id.name}",
+            runtime_version_arn=self._runtimes.version_arn(runtime, id.region),
+        )
+
+    def _now(self) -> str:
+        now = self._clock.now()
+        return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now * 1000) % 1000:03d}+0000"
+
+
+def _snapshot(function: FunctionVersion) -> FunctionVersion:
+    """What is published of $LATEST; the store gives it its number."""
+    return states.created(replace(function, version="", revision=str(uuid.uuid4())))
+
+
+def _same(one: FunctionVersion, other: FunctionVersion) -> bool:
+    return replace(one, **PASSING) == replace(other, **PASSING)
+
+
+def _check_updatable(function: FunctionVersion, revision: str | None) -> None:
+    states.check_updatable(function)
+    if revision is not None and revision != function.revision:
+        raise PreconditionFailedException(
+            "The Revision Id provided does not match the latest Revision Id. "
+            "Call the GetFunction/GetAlias API to retrieve the latest Revision Id"
+        )
+
+
+def _check_package_type(package_type: str, source: Source, wanted: Wanted) -> None:
+    """Image packages come from a registry. None is configured yet, so no image exists, and AWS says so."""
+    if package_type == "Zip":
+        if source.image_uri is not None:
+            raise InvalidParameterValueException(
+                "Please don't provide ImageUri when creating a function with packageType Zip."
+            )
+        return
+    if wanted.runtime is not None or wanted.handler is not None:
+        raise InvalidParameterValueException(
+            "Please don't provide Handler or Runtime or Layer when the intended function PackageType is Image."
+        )
+    if source.image_uri is None:
+        raise InvalidParameterValueException("Please provide ImageUri when creating a function with packageType Image.")
+    raise InvalidParameterValueException(
+        f"Source image {source.image_uri} does not exist. Provide a valid source image."
+    )
+
+
+def _check_publish_to(publish_to: str | None) -> None:
+    """The moving version $LATEST.PUBLISHED is for functions on a capacity provider, of which there are none yet."""
+    if publish_to is not None:
+        raise InvalidParameterValueException(
+            f"PublishTo {publish_to} is only supported for functions with a CapacityProviderConfig."
+        )
+
+
+def _exists(id: FunctionId) -> ResourceConflictException:
+    return ResourceConflictException(f"Function already exist: {id.name}")

@@ -1,0 +1,34 @@
+"""Ids that every invocation needs, made cheaply: request ids (UUID version 4) and X-Ray trace headers (AWS: spec 2.1).
+
+Randomness comes from the system in one call for many ids; an id costs a few slices of text.
+"""
+
+import os
+
+from lamplighter.model.clock import Clock
+
+_BATCH = 256  # ids per call
+
+
+class Ids:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._hex = ""
+        self._at = 0
+
+    def request_id(self) -> str:
+        h = self._take(32)
+        return f"{h[:8]}-{h[8:12]}-4{h[13:16]}-{'89ab'[int(h[16], 16) & 3]}{h[17:20]}-{h[20:]}"
+
+    def trace(self) -> str:
+        """The X-Amzn-Trace-Id of a caller who sent none: not sampled."""
+        h = self._take(40)
+        return f"Root=1-{int(self._clock.now()):08x}-{h[:24]};Parent={h[24:]};Sampled=0"
+
+    def _take(self, digits: int) -> str:
+        at = self._at
+        if at + digits > len(self._hex):
+            self._hex = os.urandom(_BATCH * 16).hex()
+            at = 0
+        self._at = at + digits
+        return self._hex[at : at + digits]

@@ -1,0 +1,259 @@
+"""Control groups of sandboxes, on hosts with version 1, version 2 or both.
+
+Each sandbox gets one group per hierarchy that has a controller we use, below a parent of ours, which lies below the
+group the server itself runs in: so whatever limits the operator set on the service hold for all functions together.
+Nothing here parses anything a guest can write.
+"""
+
+import errno
+import os
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Self
+
+from lamplighter.sandbox.sizes import Limits
+
+MB = 1 << 20
+WANTED = ("memory", "cpu", "pids")
+CPU_PERIOD = 100_000  # microseconds, the kernel's default
+
+
+@dataclass(frozen=True, slots=True)
+class Hierarchy:
+    """A mounted hierarchy: the directory of our own group in it, and which of the wanted controllers it gives us."""
+
+    own: Path
+    top: Path
+    version: Literal[1, 2]
+    controllers: tuple[str, ...]
+
+
+def hierarchies(proc: Path = Path("/proc/self")) -> list[Hierarchy]:
+    """What this process can see: each wanted controller once, version 1 first where both have it (the kernel gives a
+    controller to one of them only)."""
+    membership: dict[str, str] = {}  # "" is version 2
+    for line in (proc / "cgroup").read_text().splitlines():
+        _, names, path = line.split(":", 2)
+        membership.update(dict.fromkeys(names.split(","), path))
+    found: list[Hierarchy] = []
+    for line in (proc / "mountinfo").read_text().splitlines():
+        before, _, after = line.partition(" - ")
+        kind, _, options = after.split(" ", 2)
+        root, mounted = before.split(" ")[3:5]
+        top = Path(mounted.replace("\\040", " "))
+        if kind == "cgroup":
+            names = set(options.split(" ")[-1].split(","))
+            version, controllers = 1, tuple(name for name in WANTED if name in names)
+        elif kind == "cgroup2":
+            controllers = tuple(name for name in WANTED if name in _words(top / "cgroup.controllers"))
+            version = 2
+        else:
+            continue
+        path = membership.get(controllers[0] if version == 1 and controllers else "")
+        if not controllers or path is None or any(set(controllers) & set(other.controllers) for other in found):
+            continue
+        relative = os.path.relpath(path, root)
+        own = top if relative.startswith("..") else top / relative
+        found.append(Hierarchy(own, top, version, controllers))
+    return found
+
+
+class Cgroup:
+    """One sandbox's groups. `procs`: open descriptors; a process that writes "0" to each joins."""
+
+    def __init__(self, directories: list[tuple[Hierarchy, Path]]) -> None:
+        self._directories = directories
+        self.procs: list[int] = []
+
+    @classmethod
+    def make(cls, parents: list[tuple[Hierarchy, Path]], name: str) -> Self:
+        """An empty group without limits."""
+        group = cls([(hierarchy, parent / name) for hierarchy, parent in parents])
+        try:
+            for _, directory in group._directories:
+                directory.mkdir()
+                group.procs.append(os.open(directory / "cgroup.procs", os.O_WRONLY | os.O_CLOEXEC))
+        except BaseException:
+            group.close()
+            group.remove()
+            raise
+        return group
+
+    def limit(self, limits: Limits) -> None:
+        """Once per group: what is in it is still small."""
+        for hierarchy, directory in self._directories:
+            for file, value in _settings(hierarchy, limits):
+                _write(directory / file, value)
+
+    def memory_gauge(self) -> int | None:
+        """A descriptor to read the most memory used so far from, in bytes (v2 before Linux 5.19: used now)."""
+        for name in ("memory.max_usage_in_bytes", "memory.peak", "memory.current"):
+            path = self._file("memory", name)
+            if path:
+                return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        return None
+
+    def cpu_control(self) -> tuple[int, Literal[1, 2]] | None:
+        """A descriptor that takes what `cpu_quota` gives for this version; it can change this sandbox's share only."""
+        for name, version in (("cpu.cfs_quota_us", 1), ("cpu.max", 2)):
+            path = self._file("cpu", name)
+            if path:
+                return os.open(path, os.O_WRONLY | os.O_CLOEXEC), 1 if version == 1 else 2
+        return None
+
+    def take_procs(self) -> list[int]:
+        """The descriptors in `procs`, now the caller's to close."""
+        taken, self.procs = self.procs, []
+        return taken
+
+    def close(self) -> None:
+        """Close the descriptors in `procs`."""
+        while self.procs:
+            os.close(self.procs.pop())
+
+    def remove(self) -> bool:
+        """Remove the groups; False when a process in them hasn't ended yet (try again later)."""
+        return all(_remove(directory) for _, directory in self._directories)
+
+    def _file(self, controller: str, name: str) -> Path | None:
+        for hierarchy, directory in self._directories:
+            if controller in hierarchy.controllers and (directory / name).exists():
+                return directory / name
+        return None
+
+
+class Cgroups:
+    """The parent groups of one server; `make` hands out a group per sandbox."""
+
+    def __init__(self, parents: list[tuple[Hierarchy, Path]]) -> None:
+        self._parents = parents
+
+    @classmethod
+    def open(cls, name: str, found: list[Hierarchy]) -> Self:
+        """Make the parents, or take over those that a killed server of the same name left, ending what is in them.
+
+        Hierarchies we may not write to are left out: `controllers` tells what can be limited.
+        """
+        parents: list[tuple[Hierarchy, Path]] = []
+        for hierarchy in found:
+            for place in dict.fromkeys((hierarchy.own, hierarchy.top)):
+                parent = place / name
+                try:
+                    if hierarchy.version == 2:
+                        _enable(place, hierarchy.controllers)
+                    parent.mkdir(exist_ok=True)
+                    if hierarchy.version == 2:
+                        _enable(parent, hierarchy.controllers)
+                except OSError:
+                    continue  # not ours to use: the next place, or none
+                parents.append((hierarchy, parent))
+                break
+        groups = cls(parents)
+        groups.clear()
+        return groups
+
+    @property
+    def controllers(self) -> frozenset[str]:
+        return frozenset(name for hierarchy, _ in self._parents for name in hierarchy.controllers)
+
+    def make(self, name: str) -> Cgroup:
+        return Cgroup.make(self._parents, name)
+
+    def clear(self) -> None:
+        """Kill whatever runs in groups below ours, and remove those that are empty."""
+        for _, parent in self._parents:
+            for directory in [entry for entry in parent.iterdir() if entry.is_dir()]:
+                for pid in _words(directory / "cgroup.procs"):
+                    try:
+                        os.kill(int(pid), signal.SIGKILL)
+                    except ProcessLookupError:
+                        pass
+                _remove(directory)
+
+    def remove(self) -> None:
+        """Give the parents back, as far as they are empty."""
+        self.clear()
+        for _, parent in self._parents:
+            _remove(parent)
+
+
+def cpu_quota(version: Literal[1, 2], limits: Limits | None) -> bytes:
+    """What to write to hold the CPU share (None: lift it)."""
+    quota = None if limits is None else max(1000, round(limits.cpu * CPU_PERIOD))
+    if version == 1:
+        return b"-1" if quota is None else b"%d" % quota
+    return b"max %d" % CPU_PERIOD if quota is None else b"%d %d" % (quota, CPU_PERIOD)
+
+
+def _settings(hierarchy: Hierarchy, limits: Limits) -> list[tuple[str, str]]:
+    """Files and values for a new group. The CPU quota comes later, once INIT is over; until then the weight keeps
+    starts of small functions from crowding out large ones."""
+    memory, one = str(limits.memory * MB), hierarchy.version == 1
+    settings: list[tuple[str, str]] = []
+    if "memory" in hierarchy.controllers:
+        settings += (
+            [("memory.limit_in_bytes", memory), ("memory.memsw.limit_in_bytes", memory), ("memory.swappiness", "0")]
+            if one
+            else [("memory.max", memory), ("memory.swap.max", "0")]
+        )
+    if "cpu" in hierarchy.controllers:
+        weight = max(1, round(limits.cpu * 100))
+        settings.append(("cpu.shares", str(max(2, weight * 1024 // 100))) if one else ("cpu.weight", str(weight)))
+    if "pids" in hierarchy.controllers:
+        settings.append(("pids.max", str(limits.processes)))
+    return settings
+
+
+def _write(path: Path, value: str) -> None:
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return  # kernels without swap accounting have no file for it; every other file exists with its controller
+    try:
+        os.write(descriptor, value.encode())
+    except OSError as error:
+        raise OSError(error.errno, f"{error.strerror} (writing {value})", str(path)) from None
+    finally:
+        os.close(descriptor)
+
+
+def _enable(place: Path, controllers: tuple[str, ...]) -> None:
+    """Version 2: let children of `place` have the controllers.
+
+    A group other than the top one refuses that (EBUSY) while it has processes of its own. They move down when they are
+    only this server and the service that started it; other people's processes we leave alone."""
+    wanted = [name for name in controllers if name not in _words(place / "cgroup.subtree_control")]
+    if not wanted:
+        return
+    value = " ".join("+" + name for name in wanted)
+    try:
+        _write(place / "cgroup.subtree_control", value)
+    except OSError as error:
+        inside = {int(pid) for pid in _words(place / "cgroup.procs")}
+        if error.errno != errno.EBUSY or not inside <= {os.getpid(), os.getppid()}:
+            raise
+        leaf = place / "lamplighter-service"
+        leaf.mkdir(exist_ok=True)
+        for pid in inside:
+            _write(leaf / "cgroup.procs", str(pid))
+        _write(place / "cgroup.subtree_control", value)
+
+
+def _remove(directory: Path) -> bool:
+    try:
+        directory.rmdir()
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        if error.errno not in (errno.EBUSY, errno.ENOTEMPTY):
+            raise
+        return False
+    return True
+
+
+def _words(path: Path) -> list[str]:
+    try:
+        return path.read_text().split()
+    except OSError:
+        return []

@@ -1,0 +1,346 @@
+"""The service's side of the sandbox room: Sandboxes over a sandbox server, on the event loop, without privilege.
+
+One packet socket to the server carries requests; each sandbox has a status socket of its own, on which the sandbox
+itself hands over its Runtime API listener and tells how its runtime ended. So a crash is known the moment it happens,
+and end of file means the sandbox is gone, whoever killed it.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import os
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from lamplighter.sandbox.cgroup import cpu_quota
+from lamplighter.sandbox.channel import Channel, Malformed, close_all
+from lamplighter.sandbox.contract import Exit, SandboxError, SandboxSpec
+from lamplighter.sandbox.messages import Configuration, configuration_body
+from lamplighter.sandbox.remedies import remedy
+from lamplighter.sandbox.sizes import limits
+
+START_DEADLINE = 10.0  # seconds until a sandbox that doesn't come up is given up
+END_DEADLINE = 10.0
+LAUNCH_DEADLINE = 15.0
+
+
+class ServerSandbox:
+    """A running sandbox (contract.Sandbox)."""
+
+    def __init__(self, owner: "ServerSandboxes", name: int, spec: SandboxSpec) -> None:
+        loop = asyncio.get_running_loop()
+        self.exited: asyncio.Future[Exit] = loop.create_future()
+        self.output = -1
+        self._owner = owner
+        self._name = name
+        self._spec = spec
+        self._status: Channel | None = None
+        self._running: asyncio.Future[socket.socket] = loop.create_future()
+        self._made: asyncio.Future[None] = loop.create_future()  # the server has done its part
+        self._gone: asyncio.Future[None] = loop.create_future()  # the server has taken it down
+        self._gauge = -1
+        self._cpu: tuple[int, Literal[1, 2]] | None = None
+        self._peak: int | None = None
+        self._ending = False
+        self.runtime_api: socket.socket
+
+    def memory_peak(self) -> int | None:
+        """Bytes; after the end, as of the end. Files written to /tmp count too."""
+        if self._gauge >= 0:
+            with contextlib.suppress(OSError, ValueError):  # ENODEV: its cgroup is gone
+                self._peak = max(self._peak or 0, int(os.pread(self._gauge, 32, 0)))
+        return self._peak
+
+    def limit_cpu(self, limited: bool = True) -> None:
+        """Hold the runtime to the CPU share its memory size buys (AWS: spec 3.1); off while it initialises.
+
+        Does nothing where cgroups can't."""
+        if self._cpu:
+            descriptor, version = self._cpu
+            with contextlib.suppress(OSError):  # ENODEV: its cgroup is gone
+                os.pwrite(descriptor, cpu_quota(version, limits(self._spec.memory_size) if limited else None), 0)
+
+    async def end(self) -> None:
+        """Idempotent. Raises SandboxError when the server doesn't manage within its deadline."""
+        if not self._ending:
+            self._ending = True
+            self.memory_peak()
+            self._owner.request_end(self._name)
+        try:
+            async with asyncio.timeout(END_DEADLINE):
+                await asyncio.shield(self._gone)
+        except TimeoutError:
+            raise SandboxError("a sandbox did not end; the sandbox server may be stuck on a hung disk") from None
+        finally:
+            self._close()
+
+    async def open(self) -> None:
+        """Ask for the sandbox and wait until its runtime process runs."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)
+        self._status = Channel(ours)
+        self.output, output_end = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(self.output, False)
+        asyncio.get_running_loop().add_reader(ours, self._on_status)
+        self._owner.send(
+            {
+                "type": "start",
+                "id": self._name,
+                "runtime": self._spec.runtime,
+                "code": self._spec.code,
+                "layers": self._spec.layers,
+                "variables": dict(self._spec.variables),
+                "memory_size": self._spec.memory_size,
+                "ephemeral_storage": self._spec.ephemeral_storage,
+                "command": self._spec.command,
+            },
+            [theirs.detach(), output_end],
+        )
+        async with asyncio.timeout(START_DEADLINE):
+            await self._made
+            self.runtime_api = await self._running
+        self.runtime_api.setblocking(False)
+
+    def made(self, body: dict[str, Any], descriptors: list[int]) -> None:
+        """The server has made the cgroups and passed the rest on."""
+        if body["gauge"]:
+            self._gauge = descriptors.pop(0)
+        if body["cpu"]:
+            self._cpu = descriptors.pop(0), body["cpu"]
+        if not self._made.done():
+            self._made.set_result(None)
+
+    def failed(self, reason: str, number: int | None = None) -> None:
+        """It will not come up, or (`gone` follows) it is going down."""
+        text = f"a sandbox could not be started: {reason}{remedy(number, reason)}"
+        for future in (self._made, self._running):
+            if not future.done():
+                future.set_exception(SandboxError(text))
+                future.exception()  # one of the two is looked at, by `open`
+
+    def gone(self, reason: str | None = None) -> None:
+        """The server has taken it down."""
+        self.failed(reason or "it ended while starting")
+        self._on_status()  # what it said last may still be on its way up here
+        self._exit(Exit(signal=9))
+        if not self._gone.done():
+            self._gone.set_result(None)
+
+    def _on_status(self) -> None:
+        while self._status:
+            try:
+                packet = self._status.receive()
+            except (BlockingIOError, Malformed):
+                return
+            if packet is None:
+                asyncio.get_running_loop().remove_reader(self._status)
+                self._status.close()
+                self._status = None
+                self._exit(Exit(signal=9))  # no word from its pid 1: killed. The server's "ended" follows
+                return
+            self._understand(*packet)
+
+    def _understand(self, body: dict[str, Any], descriptors: list[int]) -> None:
+        if "running" in body and descriptors and not self._running.done():
+            self._running.set_result(socket.socket(fileno=descriptors.pop(0)))
+        elif "failed" in body:
+            self.failed(body["failed"], body.get("errno"))
+        elif "code" in body:
+            self._exit(Exit(code=body["code"], signal=body["signal"]))
+        close_all(descriptors)
+
+    def _exit(self, how: Exit) -> None:
+        if not self.exited.done():
+            self.memory_peak()
+            self.exited.set_result(how)
+
+    def _close(self) -> None:
+        if self._status:
+            asyncio.get_running_loop().remove_reader(self._status)
+            self._status.close()
+            self._status = None
+        if self._running.done() and not self._running.cancelled() and not self._running.exception():
+            self._running.result().close()
+        for descriptor in (self.output, self._gauge, self._cpu[0] if self._cpu else -1):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self.output, self._gauge, self._cpu = -1, -1, None
+        self._exit(Exit(signal=9))
+
+
+class ServerSandboxes:
+    """contract.Sandboxes over one sandbox server. Make it with `launch`, give it back with `close`.
+
+    controllers: what this host's cgroups can limit ("memory", "cpu", "pids"); lost: done when the server died unasked.
+    """
+
+    def __init__(self, channel: Channel, process: asyncio.subprocess.Process, told: Configuration) -> None:
+        self.isolation = told.isolation
+        self.controllers: frozenset[str] = frozenset()
+        self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._channel = channel
+        self._process = process
+        self._names = itertools.count(1)
+        self._sandboxes: dict[int, ServerSandbox] = {}
+        self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._writing = False
+        self._closed = False
+
+    @classmethod
+    async def launch(cls, told: Configuration, python: Sequence[str] = (sys.executable,)) -> Self:
+        """Start the server. For isolation "full" call this while still root; afterwards the service can drop it.
+
+        python: the command that runs the server: an interpreter of 3.11 or later, which needs nothing installed.
+        Raises SandboxError with what is missing on this host.
+        """
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)
+        channel = Channel(ours)
+        with theirs:
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    *python,
+                    "-P",  # never look for modules in the current directory: this process may be root
+                    "-m",
+                    "lamplighter.sandbox.server",
+                    str(theirs.fileno()),
+                    pass_fds=[theirs.fileno()],
+                    env={"PYTHONPATH": str(Path(__file__).parents[2]), "PATH": os.defpath, "LANG": "C.UTF-8"},
+                    stdin=asyncio.subprocess.DEVNULL,
+                    start_new_session=True,  # Ctrl-C is the service's to handle: it drains first
+                )
+            except OSError as error:
+                channel.close()
+                raise SandboxError(f"the sandbox server could not be started: {error}") from error
+        sandboxes = cls(channel, process, told)
+        asyncio.get_running_loop().add_reader(ours, sandboxes._on_packet)
+        sandboxes.send(configuration_body(told))
+        try:
+            async with asyncio.timeout(LAUNCH_DEADLINE):
+                await sandboxes._ready
+        except TimeoutError:
+            await sandboxes.close()
+            raise SandboxError(f"the sandbox server was not ready within {LAUNCH_DEADLINE:.0f} seconds") from None
+        except BaseException:
+            await sandboxes.close()
+            raise
+        return sandboxes
+
+    async def start(self, spec: SandboxSpec) -> ServerSandbox:
+        """contract.Sandboxes.start."""
+        if self._closed or self.lost.done():
+            raise SandboxError("the sandbox server is gone; restart Lamplighter")
+        sandbox = ServerSandbox(self, next(self._names), spec)
+        self._sandboxes[sandbox._name] = sandbox  # pyright: ignore[reportPrivateUsage]  # same file
+        try:
+            await sandbox.open()
+        except TimeoutError:
+            await self._abandon(sandbox)
+            raise SandboxError(
+                f"a sandbox was not up within {START_DEADLINE:.0f} seconds; is the host overloaded?"
+            ) from None
+        except Malformed as error:
+            await self._abandon(sandbox)
+            raise SandboxError(f"a sandbox could not be started: {error}") from None
+        except BaseException:
+            await self._abandon(sandbox)
+            raise
+        return sandbox
+
+    def warm(self, runtime: str) -> None:
+        """Start the runtime's fork server now, so that its first sandbox doesn't wait for the interpreter."""
+        self.send({"type": "warm", "runtime": runtime})
+
+    async def close(self) -> None:
+        """End every sandbox, the fork servers and the server."""
+        if self._closed:
+            return
+        self._closed = True
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(self._channel)
+        loop.remove_writer(self._channel)
+        self._channel.close()
+        for sandbox in list(self._sandboxes.values()):
+            sandbox.gone()
+            sandbox._close()  # pyright: ignore[reportPrivateUsage]  # same file
+        self._sandboxes.clear()
+        try:
+            async with asyncio.timeout(END_DEADLINE):
+                await self._process.wait()
+        except TimeoutError:
+            self._process.kill()
+            await self._process.wait()
+        self.lost.cancel()
+
+    def send(self, body: dict[str, Any], descriptors: Sequence[int] = ()) -> None:
+        self._channel.send(body, descriptors)
+        self._watch_writes()
+
+    def request_end(self, name: int) -> None:
+        if not self._closed and name in self._sandboxes:
+            self.send({"type": "end", "id": name})
+
+    async def _abandon(self, sandbox: ServerSandbox) -> None:
+        """Take down what didn't come up; the first error is the one worth telling."""
+        with contextlib.suppress(SandboxError):
+            await sandbox.end()
+
+    def _watch_writes(self) -> None:
+        if self._channel.pending != self._writing:
+            self._writing = self._channel.pending
+            loop = asyncio.get_running_loop()
+            if self._writing:
+                loop.add_writer(self._channel, self._flush)
+            else:
+                loop.remove_writer(self._channel)
+
+    def _flush(self) -> None:
+        self._channel.flush()
+        self._watch_writes()
+
+    def _on_packet(self) -> None:
+        while not self._closed:
+            try:
+                packet = self._channel.receive()
+            except BlockingIOError:
+                return
+            if packet is None:
+                self._server_died()
+                return
+            body, descriptors = packet
+            self._understand(body, descriptors)
+            close_all(descriptors)
+
+    def _understand(self, body: dict[str, Any], descriptors: list[int]) -> None:
+        sandbox = self._sandboxes.get(body.get("id", 0))
+        match body["type"]:
+            case "ready":
+                self.controllers = frozenset(body["controllers"])
+                self._ready.set_result(None)
+            case "failed":
+                reason, number = body["reason"], body["errno"]
+                self._ready.set_exception(
+                    SandboxError(f"no isolation {self.isolation}: {reason}{remedy(number, reason)}")
+                )
+            case "started" if sandbox:
+                sandbox.made(body, descriptors)
+            case "refused" | "malformed" if sandbox:
+                sandbox.failed(body["reason"], body.get("errno"))
+            case "ended" if sandbox:
+                del self._sandboxes[body["id"]]
+                sandbox.gone(body.get("reason"))
+            case _:
+                pass  # about a sandbox that was ended meanwhile
+
+    def _server_died(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._channel)
+        if not self._ready.done():
+            self._ready.set_exception(SandboxError("the sandbox server died while starting; its last words are above"))
+        for sandbox in list(self._sandboxes.values()):
+            sandbox.gone("the sandbox server died")
+        self._sandboxes.clear()
+        if not self.lost.done():
+            self.lost.set_result(None)

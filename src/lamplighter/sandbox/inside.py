@@ -1,0 +1,191 @@
+"""One sandbox from within: process A is pid 1, makes the isolation and waits; process B becomes the runtime.
+
+Both are made before anybody needs them, as an empty sandbox that waits for its order: A, still privileged, joins the
+cgroups, leaves the shared namespaces and opens the Runtime API's listener; B drops to a user of its own, with no
+capability, no way to gain one and a filter on system calls. The order brings what is the function's: A mounts code,
+layers and /tmp, passes variables and output on to B, and gives up all privilege; only then does B look at a byte of the
+guest's. When B ends, A tells the service and ends too, and the kernel kills whatever else ran inside.
+
+Orders come straight from the server to A: the fork server never holds a function's variables, since its memory is what
+every later sandbox starts as. CPython 3.9 and later.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from lamplighter.sandbox import guest, linux
+from lamplighter.sandbox.channel import Channel, close_all
+
+RUNTIME_API = ("127.0.0.1", 9001)
+BACKLOG = 128
+NAMESPACES = linux.CLONE_NEWNS | linux.CLONE_NEWNET | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS | linux.CLONE_NEWCGROUP
+_PROC = linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC | linux.MS_RDONLY
+_TMP = linux.MS_NOSUID | linux.MS_NODEV
+_OOM_SCORE = b"500"  # when the whole host runs out of memory, functions go before the service
+
+
+@dataclass
+class Ground:
+    """What the fork server has prepared, the same for all its sandboxes."""
+
+    main: Callable[[], NoReturn]
+    client: Any
+    client_path: str
+    seccomp: bytes
+    init_uid: int  # of the pid 1 processes; 0: this user namespace has only one user (isolation "user")
+    guest_uid: int  # as which the runtime sees itself
+    guest_gid: int
+    proc: int  # descriptor of a /proc that is writable and knows all sandboxes' processes
+    masked: list[str]  # files of /proc to cover
+
+
+@dataclass
+class Preparation:
+    """One empty sandbox: whose uid (0: keep ours), which name, and the descriptors it gets."""
+
+    uid: int
+    hostname: str
+    orders: int
+    cgroups: list[int]
+
+
+def live(ground: Ground, preparation: Preparation) -> NoReturn:
+    """Be A. Never returns; what can't be done is reported on the status socket once there is one."""
+    try:
+        orders = Channel(socket.socket(fileno=preparation.orders))
+        made: Any = None
+        failure: OSError | None = None
+        try:
+            made = _prepare(ground, preparation)
+        except OSError as error:
+            failure = error
+        packet = orders.receive()
+        if packet is not None:
+            order, (status_end, output, *mounts) = packet
+            status = Channel(socket.socket(fileno=status_end))
+            try:
+                if failure:
+                    raise failure
+                listener, runtime, child = made
+                _furnish(order, mounts)
+                runtime.send({"variables": order["variables"], "command": order["command"]}, [output])
+                status.send({"running": True}, [listener.detach()])
+                _watch(ground, status, child)
+            except OSError as error:
+                status.send({"failed": describe(error), "errno": error.errno})
+    finally:
+        os._exit(1)
+
+
+def describe(error: OSError) -> str:
+    return f"{error.strerror} ({error.filename})" if error.filename else str(error.strerror)
+
+
+def _prepare(ground: Ground, preparation: Preparation) -> tuple[socket.socket, Channel, int]:
+    """Everything that doesn't depend on the function. Gives the listener, a channel to B and B's pid."""
+    _write_proc(ground.proc, "self/oom_score_adj", _OOM_SCORE)
+    for procs in preparation.cgroups:
+        os.write(procs, b"0")  # may take 15 ms: the kernel waits for all CPUs to notice. Why empty ones are kept ready
+    close_all(preparation.cgroups)
+    linux.unshare(NAMESPACES)
+    linux.loopback_up()
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    listener.bind(RUNTIME_API)
+    listener.listen(BACKLOG)
+    linux.mount("proc", "/proc", "proc", _PROC, "hidepid=2")
+    for path in ground.masked:
+        linux.mount("/dev/null", path, None, linux.MS_BIND)
+    socket.sethostname(preparation.hostname)
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    child = os.fork()
+    if child == 0:
+        _become_runtime(ground, Channel(theirs), preparation.uid)
+    theirs.close()
+    return listener, Channel(ours), child
+
+
+def _furnish(order: dict[str, Any], mounts: list[int]) -> None:
+    """The function's own parts: code, layers, /tmp."""
+    linux.attach_tree(mounts[0], "/var/task")
+    if len(mounts) > 1:
+        linux.attach_tree(mounts[1], "/opt")
+    linux.mount("tmpfs", "/tmp", "tmpfs", _TMP, "mode=1777,size={}m".format(order["ephemeral_storage"]))
+
+
+def _become_runtime(ground: Ground, orders: Channel, uid: int) -> NoReturn:
+    """Be B. Whatever goes wrong here is this sandbox's own death, and visible as an exit with code 1."""
+    try:
+        os.setsid()
+        os.umask(0o022)
+        _drop_to_user(ground, uid)
+        guest.limit_resources()  # after the user namespace, so that its processes are counted for it alone
+        linux.drop_capabilities()
+        linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
+        # A debugger of the guest's own may look at it, and /proc/self is its own. Nobody else's processes are in sight.
+        linux.prctl(linux.PR_SET_DUMPABLE, 1)
+        linux.install_seccomp(ground.seccomp)
+        guest.forget_ourselves(ground.client, ground.client_path)
+        packet = orders.receive()
+        if packet is not None:
+            order, (output,) = packet
+            guest.wire_descriptors(output)
+            os.chdir("/var/task")
+            guest.set_variables(order["variables"])
+            guest.run(ground.main, order["command"], order["variables"])
+    finally:
+        os._exit(1)
+
+
+def _drop_to_user(ground: Ground, uid: int) -> None:
+    """A user no other sandbox has, seen from inside as AWS's: a user namespace maps the one to the other."""
+    if uid:
+        os.setgroups([])
+        os.setresgid(uid, uid, uid)
+        os.setresuid(uid, uid, uid)
+        linux.prctl(linux.PR_SET_DUMPABLE, 1)  # else /proc/self/uid_map isn't ours to write
+    try:
+        linux.unshare(linux.CLONE_NEWUSER)
+    except PermissionError:
+        if not uid:
+            raise
+        return  # a host that refuses user namespaces: the runtime sees the host's number instead
+    _write_proc(ground.proc, "self/setgroups", b"deny")
+    _write_proc(ground.proc, "self/uid_map", b"%d %d 1" % (ground.guest_uid, uid))
+    _write_proc(ground.proc, "self/gid_map", b"%d %d 1" % (ground.guest_gid, uid))
+
+
+def _write_proc(proc: int, name: str, value: bytes) -> None:
+    descriptor = os.open(name, os.O_WRONLY | os.O_CLOEXEC, dir_fd=proc)
+    try:
+        os.write(descriptor, value)
+    finally:
+        os.close(descriptor)
+
+
+def _watch(ground: Ground, status: Channel, child: int) -> NoReturn:
+    """Be pid 1 with no privilege left: reap orphans, and tell how the runtime ended."""
+    os.dup2(status.fileno(), 3)
+    os.dup2(os.open("/dev/null", os.O_RDWR), 0)
+    os.dup2(0, 1)
+    os.dup2(0, 2)
+    linux.close_from(4)
+    if ground.init_uid:
+        os.setgroups([])
+        os.setresgid(*[ground.init_uid] * 3)
+        os.setresuid(*[ground.init_uid] * 3)
+    linux.prctl(linux.PR_SET_DUMPABLE, 0)  # the guest can't look into us, whatever its uid
+    linux.drop_capabilities()
+    linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
+    linux.install_seccomp(ground.seccomp)
+    while True:
+        pid, result = os.wait()
+        if pid == child:
+            code, signal = guest.exit_of(result)
+            os.write(3, json.dumps({"code": code, "signal": signal}).encode())
+            os._exit(0)

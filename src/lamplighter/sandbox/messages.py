@@ -1,0 +1,192 @@
+"""What the service may ask of the sandbox server, and what it hears back.
+
+The server trusts nobody: the service parses guests' bytes, so one day its requests may be a guest's. A request names
+code by digest and runtimes by the names given at start, never paths; everything has a range. Bodies are JSON objects
+with a "type"; `request` turns one into a value or raises Malformed. Answers need no checking: who can forge them is the
+server already.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, cast, get_args
+
+from lamplighter.sandbox.channel import Malformed
+from lamplighter.sandbox.contract import Isolation
+
+DIGEST = re.compile("[0-9a-f]{64}")
+RUNTIME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+LAYERS = 5  # AWS: spec 11
+MEMORY = range(128, 32_768 + 1)  # MB; managed instances go up to 32 GB
+STORAGE = range(512, 10_240 + 1)  # MB
+# Characters; users may set 4 KB of variables, the service adds its own. Together, each escaped as six bytes in the
+# worst case, they still fit into a packet.
+VARIABLES_LIMIT = 16 * 1024
+VARIABLES_COUNT = 1024
+COMMAND_LIMIT = 8 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """An interpreter on the host that fork servers are made of."""
+
+    interpreter: str
+    kind: Literal["python"] = "python"
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """Told once, at start, while the service is still what the operator started.
+
+    code_root: has one directory per digest, the extracted package. run_dir: ours alone; its path also names the parent
+    cgroup. client: directory with the runtime client, read-only at /var/runtime inside; its bootstrap.py has a main().
+    first_uid: sandboxes run as this user id and those after it; the default lies in a range that distributions leave
+    to nobody (sub-ids of users and systemd's containers end below it).
+    """
+
+    code_root: str
+    run_dir: str
+    client: str
+    runtimes: Mapping[str, Runtime]
+    isolation: Isolation = "full"
+    first_uid: int = 1_900_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Make a sandbox. Comes with two descriptors: the status socket and the write end of the output pipe."""
+
+    id: int
+    runtime: str
+    code: str
+    layers: tuple[str, ...]
+    variables: Mapping[str, str]
+    memory_size: int
+    ephemeral_storage: int
+    command: tuple[str, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Warm:
+    """Start the fork server of a runtime, ahead of its first sandbox."""
+
+    runtime: str
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """Kill a sandbox; answered by "ended" once it is gone, also when it already was."""
+
+    id: int
+
+
+def configuration_body(given: Configuration) -> dict[str, Any]:
+    return {
+        "code_root": given.code_root,
+        "run_dir": given.run_dir,
+        "client": given.client,
+        "runtimes": {name: [runtime.interpreter, runtime.kind] for name, runtime in given.runtimes.items()},
+        "isolation": given.isolation,
+        "first_uid": given.first_uid,
+    }
+
+
+def configuration(body: dict[str, Any]) -> Configuration:
+    runtimes: dict[str, Runtime] = {}
+    for name, entry in _mapping(body, "runtimes").items():
+        _require(RUNTIME.fullmatch(name), f"runtime name {name!r}")
+        _require(isinstance(entry, list) and len(cast(list[Any], entry)) == 2, f"runtime {name}")
+        interpreter, kind = cast(list[Any], entry)
+        _require(kind == "python", f"kind of runtime {name}: only python runtimes have fork servers")
+        runtimes[name] = Runtime(_absolute(interpreter, f"interpreter of {name}"), kind)
+    _require(body.get("isolation") in get_args(Isolation), "isolation")
+    return Configuration(
+        _absolute(body.get("code_root"), "code_root"),
+        _absolute(body.get("run_dir"), "run_dir"),
+        _absolute(body.get("client"), "client"),
+        runtimes,
+        cast(Isolation, body["isolation"]),
+        _number(body, "first_uid", range(1000, 2**32 - 2**20)),
+    )
+
+
+def request(body: dict[str, Any], descriptors: int) -> Start | Warm | End:
+    """The request in a packet that came with this many descriptors. Raises Malformed."""
+    kind = body.get("type")
+    _require(descriptors == (2 if kind == "start" else 0), "number of descriptors")
+    if kind == "start":
+        return _start(body)
+    if kind == "warm":
+        return Warm(_matching(body.get("runtime"), RUNTIME, "runtime"))
+    _require(kind == "end", "type")
+    return End(_id(body))
+
+
+def _start(body: dict[str, Any]) -> Start:
+    command = body.get("command")
+    layers = _list(body, "layers", LAYERS)
+    return Start(
+        _id(body),
+        _matching(body.get("runtime"), RUNTIME, "runtime"),
+        _matching(body.get("code"), DIGEST, "code"),
+        tuple(_matching(layer, DIGEST, "layer") for layer in layers),
+        _variables(body),
+        _number(body, "memory_size", MEMORY),
+        _number(body, "ephemeral_storage", STORAGE),
+        None if command is None else _command(body),
+    )
+
+
+def _variables(body: dict[str, Any]) -> dict[str, str]:
+    variables = _mapping(body, "variables")
+    _require(len(variables) <= VARIABLES_COUNT, "number of variables")
+    size = 0
+    for name, value in variables.items():
+        _require(isinstance(value, str), "value of a variable")
+        _require(name and "=" not in name and "\0" not in name and "\0" not in value, "variable")
+        size += len(name) + len(value)
+    _require(size <= VARIABLES_LIMIT, "size of variables")
+    return variables
+
+
+def _command(body: dict[str, Any]) -> tuple[str, ...]:
+    words = _list(body, "command", 256)
+    _require(words and all(isinstance(word, str) and "\0" not in word for word in words), "command")
+    _require(sum(map(len, words)) <= COMMAND_LIMIT, "size of command")
+    return tuple(words)
+
+
+def _id(body: dict[str, Any]) -> int:
+    return _number(body, "id", range(1, 2**53))
+
+
+def _number(body: dict[str, Any], name: str, allowed: range) -> int:
+    value = body.get(name)
+    _require(type(value) is int and value in allowed, name)
+    return cast(int, value)
+
+
+def _matching(value: object, pattern: re.Pattern[str], name: str) -> str:
+    _require(isinstance(value, str) and pattern.fullmatch(value), name)
+    return cast(str, value)
+
+
+def _absolute(value: object, name: str) -> str:
+    _require(isinstance(value, str) and value.startswith("/") and "\0" not in value, name)
+    return cast(str, value)
+
+
+def _mapping(body: dict[str, Any], name: str) -> dict[str, Any]:
+    _require(isinstance(body.get(name), dict), name)
+    return body[name]
+
+
+def _list(body: dict[str, Any], name: str, most: int) -> list[Any]:
+    value = body.get(name)
+    _require(isinstance(value, list) and len(cast(list[Any], value)) <= most, name)
+    return cast(list[Any], value)
+
+
+def _require(condition: object, what: str) -> None:
+    if not condition:
+        raise Malformed(f"malformed request: {what}")

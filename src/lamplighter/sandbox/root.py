@@ -1,0 +1,173 @@
+"""The file system every sandbox of one runtime sees before its own parts are added: minimal and read-only.
+
+Built on a tmpfs in the fork server's own mount namespace, then made its root with the host's detached. Nothing of the
+host is in it but programs and libraries (/usr), the interpreter's prefix (/var/lang), the runtime client
+(/var/runtime) and public certificates. Sandboxes get copies of this namespace, so what isn't here can't be reached.
+"""
+
+import contextlib
+import os
+import shutil
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from lamplighter.sandbox import linux
+
+GUEST_UID, GUEST_GID = 993, 990  # as AWS's sandbox user appears to functions
+PACKAGE = "/mnt"  # where the fork server finds its own code
+STAND_INS = (PACKAGE, "/var/task", "/opt")  # what the fork server unmounts once it is up
+# As AWS sets it. The dynamic linker reads it when the fork server starts, for all sandboxes that are forked from it.
+LIBRARY_PATH = "/var/lang/lib:/lib64:/usr/lib64:/var/runtime:/var/runtime/lib:/var/task:/var/task/lib:/opt/lib"
+_READ_ONLY = linux.ATTR_RDONLY | linux.ATTR_NOSUID | linux.ATTR_NODEV
+_DEVICES = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9)}
+_EMPTY = (
+    "var/task",
+    "var/runtime",
+    "var/lang",
+    "opt",
+    "tmp",
+    "proc",
+    "dev",
+    "mnt",
+    "etc/ssl/certs",
+    "sys",
+    "run",
+    "usr",
+)
+_FROM_HOST = ("ld.so.cache", "protocols", "services", "mime.types", "ssl/openssl.cnf", "ssl/cert.pem")
+_CERTIFICATES = ("etc/ssl/certs", "etc/ca-certificates", "etc/pki/ca-trust/extracted", "etc/pki/tls/certs")
+_HIDDEN = ("usr/local", "usr/src", "usr/games")  # the operator's own, not the distribution's
+_FORK_SERVER_FILES = ("linux.py", "channel.py", "guest.py", "inside.py", "bare.py", "forkserver.py")
+_FILES = {
+    "passwd": "root:x:0:0:root:/:/sbin/nologin\n"
+    f"sbx_user1051:x:{GUEST_UID}:{GUEST_GID}::/home/sbx_user1051:/sbin/nologin\n"
+    "nobody:x:65534:65534:nobody:/:/sbin/nologin\n",
+    "group": f"root:x:0:\nsbx_user1051:x:{GUEST_GID}:\nnobody:x:65534:\n",
+    "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
+    "hosts": "127.0.0.1 localhost\n127.0.0.1 sandbox.localdomain sandbox\n::1 localhost\n",
+    "resolv.conf": "nameserver 169.254.78.1\noptions timeout:1 attempts:1\n",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Interpreter:
+    """Where a runtime's interpreter really is, and how it is called inside."""
+
+    prefix: str
+    inside: str
+
+    @classmethod
+    def at(cls, path: str) -> "Interpreter":
+        real = os.path.realpath(path)
+        prefix = os.path.dirname(os.path.dirname(real))
+        return cls(prefix, "/var/lang/bin/" + os.path.basename(real))
+
+
+def enter(mount_point: str, interpreter: Interpreter, client: str) -> None:
+    """Build the root and make it this process's. The caller is pid 1 of a new pid namespace with one thread.
+
+    mount_point: any directory; the mount over it exists in our namespace only and goes with it.
+    """
+    linux.unshare(linux.CLONE_NEWNS)
+    linux.mount("none", "/", None, linux.MS_REC | linux.MS_PRIVATE)
+    linux.mount("tmpfs", mount_point, "tmpfs", linux.MS_NOSUID, "mode=755,size=16m")
+    os.chdir(mount_point)
+    for directory in _EMPTY:
+        os.makedirs(directory, mode=0o755, exist_ok=True)
+    os.chmod("tmp", 0o1777)
+    _write_etc()
+    _bind("/usr", "usr")
+    _bind_prefix(interpreter)
+    _link_usr()
+    _bind(client, "var/runtime")
+    _make_devices()
+    _copy_package()
+    linux.mount("proc", "proc", "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
+    linux.pivot_root(".", ".")  # the old root is now on top of the new one, at the same place
+    linux.unmount(".")
+    os.chdir("/")
+    linux.restrict_mount("/", linux.ATTR_RDONLY | linux.ATTR_NOSUID | linux.ATTR_NODEV)
+
+
+def _write_etc() -> None:
+    for name, text in _FILES.items():
+        Path("etc", name).write_text(text)
+    for name in _FROM_HOST:
+        if os.path.isfile("/etc/" + name):
+            shutil.copyfile("/etc/" + name, "etc/" + name)
+    os.symlink("/usr/share/zoneinfo/UTC", "etc/localtime")
+    os.symlink("/proc/self/mounts", "etc/mtab")
+    for source in (*_CERTIFICATES, "etc/alternatives"):
+        if os.path.isdir("/" + source):
+            os.makedirs(source, exist_ok=True)
+            _bind("/" + source, source)
+    if os.path.isfile("/etc/os-release"):
+        shutil.copyfile("/etc/os-release", "etc/os-release")
+
+
+def _bind(source: str, target: str) -> None:
+    """The host's tree at `source`, read-only. With what is mounted below it: a user namespace allows nothing else."""
+    tree = linux.clone_tree(-100, os.path.realpath(source), recursive=True)
+    try:
+        linux.restrict_mount(tree, _READ_ONLY, recursive=True)
+        linux.attach_tree(tree, target)
+    finally:
+        os.close(tree)
+
+
+def _bind_prefix(interpreter: Interpreter) -> None:
+    if interpreter.prefix == "/usr":
+        os.rmdir("var/lang")
+        os.symlink("/usr", "var/lang")
+    else:
+        _bind(interpreter.prefix, "var/lang")
+    for hidden in _HIDDEN:
+        if os.path.isdir(hidden):
+            linux.mount("var/task", hidden, None, linux.MS_BIND)
+            linux.restrict_mount(hidden, _READ_ONLY)
+
+
+def _link_usr() -> None:
+    """/bin, /lib and so on: links into /usr, or trees of their own on hosts that never merged them."""
+    for name in ("bin", "sbin", "lib", "lib32", "lib64", "libx32"):
+        host = "/" + name
+        if os.path.islink(host):
+            os.symlink(os.readlink(host), name)
+        elif os.path.isdir(host):
+            os.mkdir(name)
+            _bind(host, name)
+
+
+def _make_devices() -> None:
+    """A /dev of five harmless devices; no /dev/shm, as on AWS. Its tmpfs is read-only, but must allow devices."""
+    linux.mount("tmpfs", "dev", "tmpfs", linux.MS_NOSUID | linux.MS_NOEXEC, "mode=755,size=64k")
+    for name, (major, minor) in _DEVICES.items():
+        path = "dev/" + name
+        try:
+            os.mknod(path, 0o666 | stat.S_IFCHR, os.makedev(major, minor))
+            os.chmod(path, 0o666)
+            os.close(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+        except PermissionError:  # a user namespace makes no devices, and its tmpfs opens none
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+            os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o666))
+            linux.mount("/dev/" + name, path, None, linux.MS_BIND)
+    for name, target in (("fd", "fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")):
+        os.symlink("/proc/self/" + target, "dev/" + name)
+    linux.restrict_mount("dev", linux.ATTR_RDONLY | linux.ATTR_NOSUID | linux.ATTR_NOEXEC)
+
+
+def _copy_package() -> None:
+    """The fork server's own few files, on a tmpfs of their own, so that they can go away before any guest runs."""
+    linux.mount("tmpfs", "." + PACKAGE, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, "mode=755,size=1m")
+    package = Path("." + PACKAGE, "lamplighter", "sandbox")
+    package.mkdir(parents=True)
+    (package.parent / "__init__.py").touch()
+    (package / "__init__.py").touch()
+    for name in _FORK_SERVER_FILES:
+        shutil.copyfile(Path(__file__).parent / name, package / name)
+    # The dynamic linker never looks again into a directory that wasn't there at its first look.
+    os.makedirs("." + PACKAGE + "/stand-in/lib")
+    for target in ("var/task", "opt"):
+        linux.mount("." + PACKAGE + "/stand-in", target, None, linux.MS_BIND)

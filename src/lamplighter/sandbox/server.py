@@ -1,0 +1,355 @@
+"""The sandbox server: the one process of Lamplighter that holds root (or owns a user namespace).
+
+It makes cgroups and mounts and tells fork servers to fork; it never touches a guest's bytes. It is started by the
+service over an inherited packet socket and lives exactly as long as that: end of file means kill everything, give
+everything back, exit. If it is killed itself, the kernel kills the fork servers (parent-death signal), with each its
+pid namespace, and with them every sandbox; mounts go with their namespaces; cgroups are removed at the next start.
+"""
+
+import contextlib
+import hashlib
+import os
+import resource
+import selectors
+import shutil
+import signal
+import socket
+import sys
+import time
+from collections import defaultdict, deque
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lamplighter.sandbox import linux
+from lamplighter.sandbox.cgroup import Cgroup, Cgroups, hierarchies
+from lamplighter.sandbox.channel import Channel, Malformed, close_all
+from lamplighter.sandbox.code import Code
+from lamplighter.sandbox.messages import Configuration, End, Start, Warm, configuration, request
+from lamplighter.sandbox.probe import enter_user_namespace
+from lamplighter.sandbox.sizes import limits
+from lamplighter.sandbox.spawn import ForkServerProcess, spawn
+
+SANDBOXES_LIMIT = 4096
+RETRY = 0.01  # seconds until the next try to remove a cgroup whose last process is still on its way out
+EMPTY_KEPT = 2  # empty sandboxes per runtime in use, about 2 MB each
+REFILL_DELAY = 0.05  # seconds after a start, so as not to take the processor from the one being started
+CLOSING = 5.0  # seconds for everything to be gone at the end
+_OURS_IN_RUN_DIR = ("root", "merge", "tmp-*", "layers-*")
+
+
+@dataclass(slots=True)
+class Record:
+    """A sandbox as the server knows it: empty and waiting while `id` is None, then the service's name for it."""
+
+    number: int
+    slot: int
+    home: ForkServerProcess
+    cgroup: Cgroup
+    orders: Channel
+    id: int | None = None
+    scratch: str | None = None  # isolation none: its directory for temporary files
+
+
+class Server:
+    def __init__(self, channel: Channel, told: Configuration, cgroups: Cgroups) -> None:
+        self._channel = channel
+        self._told = told
+        self._cgroups = cgroups
+        self._code = Code(told.code_root, told.run_dir, told.client)
+        self._isolated = told.isolation != "none"
+        self._selector = selectors.DefaultSelector()
+        self._forkservers: dict[str, ForkServerProcess] = {}
+        self._records: dict[int, Record] = {}
+        self._numbers: dict[int, int] = {}  # of records, by the service's id
+        self._empty: dict[str, deque[Record]] = defaultdict(deque)  # by runtime
+        self._last_number = 0
+        self._free_slots = deque(range(SANDBOXES_LIMIT))
+        self._refill_at: float | None = None
+        self._leaving: list[Cgroup] = []  # to be removed once empty
+        self._dying: list[int] = []  # killed fork servers, to be reaped
+        self._pid_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+
+    def serve(self) -> None:
+        """Until the service is gone."""
+        self._channel.sock.setblocking(False)
+        self._selector.register(self._channel, selectors.EVENT_READ, None)
+        while True:
+            self._watch_writes()
+            for key, events in self._selector.select(self._patience()):
+                forkserver: ForkServerProcess | None = key.data
+                if forkserver and self._forkservers.get(forkserver.runtime) is not forkserver:
+                    continue  # lost since the list was made
+                channel = forkserver.channel if forkserver else self._channel
+                if events & selectors.EVENT_WRITE:
+                    channel.flush()
+                if events & selectors.EVENT_READ and not self._read(channel, forkserver):
+                    if forkserver is None:
+                        return
+                    self._lost(forkserver)
+            self._tidy()
+            if self._refill_at is not None and time.monotonic() >= self._refill_at:
+                self._refill()
+
+    def close(self) -> None:
+        """Kill everything and give it back."""
+        for forkserver in list(self._forkservers.values()):
+            self._lost(forkserver)
+        deadline = time.monotonic() + CLOSING
+        while (self._leaving or self._dying) and time.monotonic() < deadline:
+            self._tidy()
+            time.sleep(RETRY if self._leaving or self._dying else 0)
+        self._cgroups.remove()
+        clear_run_dir(self._told.run_dir)
+        with contextlib.suppress(OSError):
+            os.rmdir(self._told.run_dir)
+
+    def _patience(self) -> float | None:
+        """Seconds to wait for packets."""
+        if self._leaving or self._dying:
+            return RETRY
+        return None if self._refill_at is None else max(0.0, self._refill_at - time.monotonic())
+
+    def _watch_writes(self) -> None:
+        for key in list(self._selector.get_map().values()):
+            channel = key.data.channel if key.data else self._channel
+            wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if channel.pending else 0)
+            if wanted != key.events:
+                self._selector.modify(key.fileobj, wanted, key.data)
+
+    def _tidy(self) -> None:
+        self._leaving = [group for group in self._leaving if not group.remove()]
+        self._dying = [pid for pid in self._dying if os.waitpid(pid, os.WNOHANG)[0] == 0]
+
+    def _read(self, channel: Channel, forkserver: ForkServerProcess | None) -> bool:
+        """Take one packet; False at end of file."""
+        try:
+            packet = channel.receive()
+        except BlockingIOError:
+            return True
+        except Malformed as error:
+            self._channel.send({"type": "malformed", "reason": str(error)})
+            return True
+        if packet is None:
+            return False
+        body, descriptors = packet
+        try:
+            if forkserver is None:
+                self._obey(body, descriptors)
+            elif "ended" in body:
+                self._ended(body["ended"], body.get("reason"))
+        finally:
+            close_all(descriptors)
+        return True
+
+    def _obey(self, body: dict[str, Any], descriptors: list[int]) -> None:
+        try:
+            asked = request(body, len(descriptors))
+        except Malformed as error:
+            name = body.get("id")  # to be echoed only if it is one
+            self._channel.send({"type": "malformed", "id": name if type(name) is int else 0, "reason": str(error)})
+            return
+        match asked:
+            case Start():
+                try:
+                    self._start(asked, descriptors)
+                except OSError as error:
+                    where = f" ({error.filename})" if error.filename else ""
+                    self._refuse(asked.id, f"{error.strerror}{where}", error.errno)
+            case Warm():
+                with contextlib.suppress(OSError):  # its first start will say what is wrong
+                    if asked.runtime in self._told.runtimes:
+                        self._forkserver(asked.runtime)
+            case End():
+                number = self._numbers.get(asked.id)
+                if number is None:
+                    self._channel.send({"type": "ended", "id": asked.id})
+                else:
+                    self._records[number].home.channel.send({"end": number})
+
+    def _refuse(self, name: int, reason: str, number: int | None = None) -> None:
+        self._channel.send({"type": "refused", "id": name, "reason": reason, "errno": number})
+
+    def _start(self, asked: Start, descriptors: list[int]) -> None:
+        """Give an empty sandbox its order: variables, and the function's mounts, made here as that takes privilege."""
+        if asked.id in self._numbers:
+            self._refuse(asked.id, "this id is in use")
+            return
+        if asked.runtime not in self._told.runtimes:
+            self._refuse(asked.id, f"no runtime {asked.runtime} here")
+            return
+        home = self._forkserver(asked.runtime)
+        waiting = self._empty[asked.runtime]
+        if not waiting and not self._free_slots:
+            self._refuse(asked.id, f"this server runs its {SANDBOXES_LIMIT} sandboxes already")
+            return
+        mounts: list[int] = []
+        scratch = None
+        try:
+            if self._isolated:
+                mounts.append(self._code.task(asked.code))
+                mounts += [self._code.opt(asked.layers)] if asked.layers else []
+            else:
+                scratch = os.path.join(self._told.run_dir, f"tmp-{asked.id}")
+            order = {
+                "variables": asked.variables,
+                "command": asked.command,
+                "ephemeral_storage": asked.ephemeral_storage,
+                "places": self._code.places(asked.code, asked.layers, scratch) if scratch else {},
+            }
+            record = waiting.popleft() if waiting else self._prepare(home)
+        except OSError:
+            close_all(mounts)
+            raise
+        record.id, record.scratch = asked.id, scratch
+        self._numbers[asked.id] = record.number
+        record.cgroup.limit(limits(asked.memory_size))
+        record.orders.send(order, [*descriptors, *mounts])
+        record.orders.close()
+        descriptors.clear()  # the channel has closed them
+        gauge, cpu = record.cgroup.memory_gauge(), record.cgroup.cpu_control()
+        self._channel.send(
+            {"type": "started", "id": asked.id, "gauge": gauge is not None, "cpu": cpu and cpu[1]},
+            [*([gauge] if gauge is not None else []), *([cpu[0]] if cpu else [])],
+        )
+        self._refill_at = time.monotonic() + REFILL_DELAY
+
+    def _prepare(self, home: ForkServerProcess) -> Record:
+        """An empty sandbox. It can be given its order at once, however long it takes to come up."""
+        slot = self._free_slots.popleft()
+        self._last_number += 1
+        try:
+            cgroup = self._cgroups.make(f"{slot}-{self._last_number}")
+        except OSError:
+            self._free_slots.append(slot)
+            raise
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        home.channel.send(
+            {
+                "prepare": self._last_number,
+                "uid": self._told.first_uid + slot if self._told.isolation == "full" else 0,
+                "hostname": f"169-254-{slot >> 8}-{slot & 255}",
+            },
+            [theirs.detach(), *cgroup.take_procs()],
+        )
+        record = self._records[self._last_number] = Record(self._last_number, slot, home, cgroup, Channel(ours))
+        return record
+
+    def _refill(self) -> None:
+        """Keep some empty sandboxes ready: it takes the slow part of a start, joining cgroups, off its path."""
+        self._refill_at = None
+        if not self._isolated:
+            return
+        for runtime, home in self._forkservers.items():
+            waiting = self._empty[runtime]
+            while len(waiting) < EMPTY_KEPT and self._free_slots:
+                try:
+                    waiting.append(self._prepare(home))
+                except OSError:
+                    return  # the next start says what is wrong
+
+    def _forkserver(self, runtime: str) -> ForkServerProcess:
+        known = self._forkservers.get(runtime)
+        if known is not None and known.channel.ended:  # noticed here first: its end of file waits further down the list
+            self._lost(known)
+            known = None
+        if known is None:
+            known = self._forkservers[runtime] = spawn(self._told, runtime, self._pid_namespace)
+            self._selector.register(known.channel, selectors.EVENT_READ, known)
+            self._refill_at = time.monotonic() + REFILL_DELAY
+        return known
+
+    def _lost(self, forkserver: ForkServerProcess) -> None:
+        """A fork server is gone, or can't be talked to, which is the same: its sandboxes go with it."""
+        self._selector.unregister(forkserver.channel)
+        forkserver.channel.close()
+        del self._forkservers[forkserver.runtime]
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(forkserver.pid, signal.SIGKILL)  # not reaped yet, so the number is still its own
+        self._dying.append(forkserver.pid)
+        reason = f"the fork server of {forkserver.runtime} died; its last words are in the service's log"
+        for number in [number for number, record in self._records.items() if record.home is forkserver]:
+            self._ended(number, reason)
+
+    def _ended(self, number: int, reason: str | None = None) -> None:
+        """A sandbox is gone: give its resources back, and tell the service if it knew it."""
+        record = self._records.pop(number)
+        record.orders.close()
+        record.cgroup.close()
+        if not record.cgroup.remove():
+            self._leaving.append(record.cgroup)
+        if record.scratch:
+            shutil.rmtree(record.scratch, ignore_errors=True)
+        self._free_slots.append(record.slot)
+        if record.id is None:
+            self._empty[record.home.runtime].remove(record)
+        else:
+            del self._numbers[record.id]
+            self._channel.send({"type": "ended", "id": record.id, "reason": reason})
+
+
+def clear_run_dir(run_dir: str) -> None:
+    """Remove what a server leaves there, and nothing else, whatever directory we have been given."""
+    for pattern in _OURS_IN_RUN_DIR:
+        for path in Path(run_dir).glob(pattern):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _own_user_namespace() -> None:
+    """Isolation "user": root over namespaces of our own making, and an ordinary user to everything else."""
+    enter_user_namespace(linux.CLONE_NEWNS | linux.CLONE_NEWPID)
+    # Making pid namespaces again and again takes one that belongs to our user namespace: so a child goes on as the
+    # server, as its pid 1, and this process only waits for it. Whichever is killed, the other goes too.
+    child = os.fork()
+    if child:
+        linux.close_from(3)
+        os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) & 0xFF)
+    linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _prepare(told: Configuration) -> Cgroups:
+    if told.isolation == "full" and os.geteuid() != 0:
+        raise PermissionError(1, "isolation full needs root; isolation user does not")
+    os.makedirs(told.run_dir, mode=0o755, exist_ok=True)
+    clear_run_dir(told.run_dir)
+    os.mkdir(os.path.join(told.run_dir, "root"))
+    name = "lamplighter-" + hashlib.sha256(os.path.realpath(told.run_dir).encode()).hexdigest()[:16]
+    cgroups = Cgroups.open(name, hierarchies())
+    if told.isolation == "user":
+        _own_user_namespace()
+    if told.isolation == "full":
+        linux.unshare(linux.CLONE_NEWNS)
+    if told.isolation != "none":
+        linux.mount("none", "/", None, linux.MS_REC | linux.MS_PRIVATE)
+    return cgroups
+
+
+def main() -> None:
+    os.dup2(int(sys.argv[1]), 3)
+    linux.close_from(4)
+    channel = Channel(socket.socket(fileno=3))
+    for number in (signal.SIGINT, signal.SIGTERM):  # the service decides when; its end is ours
+        signal.signal(number, signal.SIG_IGN)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    first = channel.receive()
+    if first is None:
+        return
+    try:
+        told = configuration(first[0])
+        cgroups = _prepare(told)
+        server = Server(channel, told, cgroups)
+    except (OSError, Malformed, KeyError) as error:
+        where = f" ({error.filename})" if isinstance(error, OSError) and error.filename else ""
+        text = error.strerror if isinstance(error, OSError) else str(error)
+        channel.send({"type": "failed", "reason": f"{text}{where}", "errno": getattr(error, "errno", None)})
+        sys.exit(1)
+    channel.send({"type": "ready", "controllers": sorted(cgroups.controllers)})
+    try:
+        server.serve()
+    finally:
+        server.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,389 @@
+"""One environment: a sandbox, the runtime in it, and where both stand (AWS: spec 3.1).
+
+Time-outs live here, and so does every way an invocation can end without an answer. All of it is driven by what
+happens: the runtime's calls, its death, one timer. A warm invocation is two callbacks and no task. The timer is set
+lazily: while answers come in time it is left standing, and looks at the deadline only when it fires.
+
+A failed init is repeated in a new sandbox inside the next invocation. An environment that crashed or ran out of time is
+done for; a new one takes its place.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+from lamplighter.model.clock import Clock
+from lamplighter.model.functions import FunctionVersion
+from lamplighter.model.invocation import Invocation, Outcome
+from lamplighter.sandbox.contract import Exit, Sandbox, SandboxError
+from lamplighter.worker import failures, log_lines
+from lamplighter.worker.contract import WorkerError
+from lamplighter.worker.lifecycle import Signal, State, follow
+from lamplighter.worker.logs import Logs
+from lamplighter.worker.runtime_api import RuntimeApi
+
+INIT_LIMIT = 10.0  # seconds (AWS: spec 3.1)
+_LAST_WORDS = 0.05  # seconds for what a dead runtime wrote to be read, if a child of its keeps a connection open
+_LEAVE = 0.3  # seconds that a runtime may take to exit by itself after an init error
+_TICK = 0.002  # seconds; timers of the loop are no finer
+
+_log = logging.getLogger(__name__)
+
+
+class LiveEnvironment:
+    """Made by the worker, which calls `begin` once and hears through `on_end` that all is taken down."""
+
+    def __init__(
+        self,
+        function: FunctionVersion,
+        start_sandbox: Callable[[], Awaitable[Sandbox]],
+        logs: Logs,
+        clock: Clock,
+        on_end: Callable[["LiveEnvironment"], None],
+        init_limit: float = INIT_LIMIT,
+    ) -> None:
+        self.function = function
+        self._start_sandbox = start_sandbox
+        self._logs = logs
+        self._clock = clock
+        self._on_end = on_end
+        self._init_limit = init_limit
+        self._loop = asyncio.get_running_loop()
+        self._state = State.INIT
+        self._api = RuntimeApi(self)
+        self._sandbox: Sandbox | None = None
+        # Of init.
+        self._init_began = 0.0
+        self._init_duration: float | None = None  # milliseconds, until a REPORT has named it
+        self._init_error: tuple[bytes, str] | None = None  # what the runtime posted: payload, error type
+        # Of the invocation in hand.
+        self._invocation: Invocation | None = None
+        self._answer: asyncio.Future[Outcome] | None = None
+        self._outcome: Outcome | None = None  # answered, but held back until the log's tail is complete
+        self._began = 0.0
+        self._deadline = 0.0  # on the loop's own clock, as are timers
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+        self._on_free: Callable[[], None] | None = None
+        # Coming and going, each owned by `_take_down` and so by whoever calls `end`.
+        self._repetition: asyncio.Task[None] | None = None
+        self._stopping: asyncio.Task[None] | None = None
+        self._ending: asyncio.Task[None] | None = None
+
+    @property
+    def alive(self) -> bool:
+        return self._state is not State.DEAD
+
+    @property
+    def busy(self) -> bool:
+        return self._invocation is not None
+
+    def when_free(self, callback: Callable[[], None]) -> None:
+        self._on_free = callback
+
+    async def begin(self) -> None:
+        """Start the sandbox, and with it INIT. Raises SandboxError."""
+        if self._logs.wanted:
+            self._logs.write(log_lines.init_start(self.function))
+        await self._start()
+
+    async def run(self, invocation: Invocation) -> Outcome:
+        if self._state is State.DEAD:
+            raise WorkerError("the environment is gone")
+        if self._invocation is not None:
+            raise WorkerError("an environment runs one invocation at a time")
+        self._invocation = invocation
+        self._answer = answer = self._loop.create_future()
+        if self._state is State.READY:
+            self._open()
+            self._give()
+        elif self._state is State.FAILED_INIT:
+            self._repeat_init()
+        try:
+            return await answer
+        except asyncio.CancelledError:
+            if self._state is State.INIT:
+                self._invocation = None
+            elif self._state in (State.BUSY, State.SUPPRESSED_INIT):
+                self._die(Signal.ENDED)  # its late answer must not become the next invocation's
+            raise
+
+    async def end(self) -> None:
+        if self._state is not State.DEAD:
+            self._die(Signal.ENDED)
+        assert self._ending is not None
+        await asyncio.shield(self._ending)
+
+    # What the runtime says (runtime_api.Listener)
+
+    def asked(self) -> None:
+        state = self._state
+        self._state = follow(state, Signal.ASKED)
+        if state is State.ANSWERED:
+            self._finish(None)
+        elif state is State.SUPPRESSED_INIT:
+            self._give()
+        else:
+            self._init_duration = (self._clock.monotonic() - self._init_began) * 1000
+            if self._invocation is not None:
+                self._open()
+                self._give()
+
+    def answered(self, body: bytes, failed: bool) -> None:
+        self._answer_with(Outcome(body, "Unhandled" if failed else None))
+
+    def answer_too_large(self) -> None:
+        self._answer_with(Outcome(failures.TOO_LARGE, "Unhandled"))
+
+    def init_failed(self, body: bytes, error_type: str) -> None:
+        """Settled when the runtime exits, as it should now, so that its last output is in the log."""
+        self._init_error = (body, failures.error_type(error_type))
+        self._loop.call_later(_LEAVE, self._gone, self._sandbox, Exit())
+
+    # An invocation
+
+    def _open(self) -> None:
+        """Its time begins to run."""
+        invocation = self._invocation
+        assert invocation is not None
+        self._began = self._clock.monotonic()
+        self._arm(self.function.timeout)
+        if invocation.log_tail:
+            self._logs.collect_tail()
+        if self._logs.wanted:
+            self._logs.write(log_lines.start(invocation.request_id, self.function.version))
+
+    def _give(self) -> None:
+        invocation = self._invocation
+        assert invocation is not None
+        self._state = follow(self._state, Signal.GIVEN)
+        deadline = self._clock.now() + self._deadline - self._loop.time()
+        self._api.give(invocation.request_id, _event_head(invocation, int(deadline * 1000)), invocation.payload)
+
+    def _answer_with(self, outcome: Outcome) -> None:
+        self._state = follow(self._state, Signal.ANSWERED)
+        assert self._invocation is not None
+        if self._invocation.log_tail:
+            self._outcome = outcome
+        else:
+            self._resolve(outcome)
+
+    def _resolve(self, outcome: Outcome) -> None:
+        assert self._answer is not None
+        if not self._answer.done():
+            self._answer.set_result(outcome)
+
+    def _finish(self, status: str | None) -> None:
+        """The phase is over. `status`: of a failure, as REPORT shows it."""
+        invocation = self._invocation
+        assert invocation is not None
+        if self._logs.wanted:
+            duration = (self._clock.monotonic() - self._began) * 1000
+            peak = self._sandbox.memory_peak() if self._sandbox is not None else None
+            self._logs.drain()
+            self._logs.write(
+                log_lines.end(invocation.request_id),
+                log_lines.report(
+                    invocation.request_id, duration, self.function.memory_size, peak, self._init_duration, status
+                ),
+            )
+        self._init_duration = None
+        if self._outcome is not None:
+            self._resolve(Outcome(self._outcome.payload, self._outcome.error, self._logs.tail()))
+            self._outcome = None
+        self._free()
+
+    def _free(self) -> None:
+        self._invocation = None
+        if self._on_free is not None:
+            callback, self._on_free = self._on_free, None
+            callback()
+
+    # Failures
+
+    def _fail(self, signal: Signal, payload: bytes, status: str, *lines: bytes) -> None:
+        """The invocation in hand ends with `payload`, unless it was answered already, and so does the environment."""
+        assert self._invocation is not None
+        self._logs.drain()
+        if self._logs.wanted:
+            self._logs.write(*lines)
+        if self._state is not State.ANSWERED:
+            self._outcome = Outcome(payload, "Unhandled")
+        self._state = follow(self._state, signal)
+        self._finish(status)
+        self._die(Signal.ENDED)
+
+    def _time_out(self) -> None:
+        invocation = self._invocation
+        assert invocation is not None
+        timeout = self.function.timeout
+        lines = [log_lines.timed_out(self._clock.now(), invocation.request_id, timeout)]
+        if self._state is State.SUPPRESSED_INIT:
+            lines.insert(0, self._init_report("invoke", None))
+        self._fail(Signal.TIMED_OUT, failures.timed_out(invocation.request_id, timeout), "Status: timeout", *lines)
+
+    def _exited(self, sandbox: Sandbox, exited: asyncio.Future[Exit]) -> None:
+        """The runtime process is gone; first read what it wrote before."""
+        if sandbox is not self._sandbox:
+            return
+        exit = Exit() if exited.cancelled() else exited.result()
+        gone = partial(self._gone, sandbox, exit)
+        if self._state is State.READY:
+            gone()
+        else:
+            self._loop.call_later(_LAST_WORDS, gone)
+            self._api.hung_up().add_done_callback(lambda _: gone())
+
+    def _gone(self, sandbox: Sandbox | None, exit: Exit) -> None:
+        """Settle the runtime's death, once: later calls, and those about an earlier sandbox, find nothing to do."""
+        if sandbox is not self._sandbox or self._state in (State.DEAD, State.FAILED_INIT):
+            return
+        if self._state in (State.INIT, State.SUPPRESSED_INIT):
+            request_id = self._invocation.request_id if self._invocation is not None else ""
+            payload, error_type = self._init_error or (failures.exited(request_id, exit), failures.EXIT_ERROR)
+            self._fail_init(payload, error_type)
+        elif self._state is State.READY:
+            self._die(Signal.EXITED)
+        else:
+            assert self._invocation is not None
+            request_id = self._invocation.request_id
+            self._fail(
+                Signal.EXITED,
+                failures.exited(request_id, exit),
+                f"Status: error\tError Type: {failures.EXIT_ERROR}",
+                log_lines.crashed(request_id, failures.reason(exit)),
+            )
+
+    def _fail_init(self, payload: bytes, error_type: str | None) -> None:
+        """`error_type` None: init took too long."""
+        if self._state is State.SUPPRESSED_INIT:
+            report = self._init_report("invoke", error_type)
+            self._fail(Signal.INIT_FAILED, payload, f"Status: error\tError Type: {error_type}", report)
+            return
+        self._logs.drain()
+        if self._logs.wanted:
+            self._logs.write(self._init_report("init", error_type))
+        self._state = follow(self._state, Signal.INIT_FAILED)
+        self._stopping = self._loop.create_task(self._stop(self._let_go()))
+        if self._invocation is not None:
+            self._repeat_init()
+
+    def _repeat_init(self) -> None:
+        """Once more, at the expense of the invocation's own time."""
+        self._state = follow(self._state, Signal.REPEATED)
+        self._open()
+        self._repetition = self._loop.create_task(self._start_again())
+
+    async def _start_again(self) -> None:
+        assert self._stopping is not None
+        await self._stopping
+        try:
+            await self._start()
+        except (SandboxError, OSError) as error:
+            if self._answer is not None and not self._answer.done():
+                self._answer.set_exception(WorkerError(str(error)))
+            self._die(Signal.ENDED)
+
+    def _init_report(self, phase: str, error_type: str | None) -> bytes:
+        return log_lines.init_report((self._clock.monotonic() - self._init_began) * 1000, phase, error_type)
+
+    # The one timer
+
+    def _arm(self, seconds: float) -> None:
+        """Set the deadline. The timer is touched only if none is due by then."""
+        self._deadline = deadline = self._loop.time() + seconds
+        if self._timer is None or self._timer_at > deadline:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer_at = deadline
+            self._timer = self._loop.call_at(deadline, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        if self._state in (State.READY, State.FAILED_INIT, State.DEAD):
+            return  # nothing is running
+        left = self._deadline - self._loop.time()
+        if left > _TICK:
+            self._arm(left)
+        elif self._state is State.INIT:
+            self._fail_init(b"", None)
+        else:
+            self._time_out()
+
+    # Coming and going
+
+    async def _start(self) -> None:
+        self._init_began = self._clock.monotonic()
+        self._init_error = None
+        sandbox = await self._start_sandbox()
+        if self._state is State.DEAD:
+            await sandbox.end()
+            raise SandboxError("the environment was ended before its sandbox stood")
+        if self._state is State.INIT:
+            self._arm(self._init_limit)
+        self._sandbox = sandbox
+        self._api = RuntimeApi(self)
+        self._logs.attach(sandbox.output)
+        await self._api.open(sandbox.runtime_api)
+        sandbox.exited.add_done_callback(partial(self._exited, sandbox))
+
+    def _let_go(self) -> Sandbox | None:
+        """Hear nothing more from the sandbox in hand, if any."""
+        self._api.close()
+        self._logs.detach()
+        sandbox, self._sandbox = self._sandbox, None
+        return sandbox
+
+    async def _stop(self, sandbox: Sandbox | None) -> None:
+        try:
+            if sandbox is not None:
+                await sandbox.end()
+        except (SandboxError, OSError) as error:
+            _log.error("the sandbox of %s could not be taken down: %s", self.function.arn, error)
+
+    def _die(self, signal: Signal) -> None:
+        """No invocation from here on; take everything down."""
+        self._state = follow(self._state, signal)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._ending is None:
+            self._ending = self._loop.create_task(self._take_down())
+        if self._invocation is not None:
+            if self._answer is not None and not self._answer.done():
+                self._answer.set_exception(WorkerError("the environment was ended"))
+            self._free()
+
+    async def _take_down(self) -> None:
+        if self._repetition is not None and not self._repetition.done():
+            self._repetition.cancel()
+            await asyncio.wait([self._repetition])
+        if self._stopping is not None:
+            await asyncio.wait([self._stopping])
+        await self._stop(self._let_go())
+        self._on_end(self)
+
+
+def _event_head(invocation: Invocation, deadline: int) -> bytes:
+    """The HTTP head of an event (AWS: spec 3.3). `deadline`: milliseconds since the epoch."""
+    more = ""
+    if invocation.client_context is not None:
+        more += f"Lambda-Runtime-Client-Context: {_one_line(invocation.client_context)}\r\n"
+    if invocation.cognito_identity is not None:
+        more += f"Lambda-Runtime-Cognito-Identity: {_one_line(invocation.cognito_identity)}\r\n"
+    if invocation.tenant_id is not None:
+        more += f"Lambda-Runtime-Aws-Tenant-Id: {_one_line(invocation.tenant_id)}\r\n"
+    return (
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+        f"Lambda-Runtime-Aws-Request-Id: {invocation.request_id}\r\n"
+        f"Lambda-Runtime-Deadline-Ms: {deadline}\r\n"
+        f"Lambda-Runtime-Invoked-Function-Arn: {invocation.invoked_arn}\r\n"
+        f"Lambda-Runtime-Trace-Id: {_one_line(invocation.trace_id)}\r\n"
+        f"{more}Content-Length: {len(invocation.payload)}\r\n\r\n"
+    ).encode()
+
+
+def _one_line(value: str) -> str:
+    """A caller's text as a header's value: it must not begin another header."""
+    return value if value.isprintable() else "".join(c if c.isprintable() else " " for c in value)

@@ -1,0 +1,152 @@
+"""This node's worker: turns a function version into a running environment.
+
+Knows which environment variables AWS sets (AWS: spec 3.2); does not know who runs what when (`invoke/assignment.py`),
+nor how isolation is made (`sandbox/`).
+"""
+
+import asyncio
+import uuid
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+
+from lamplighter.model.clock import Clock
+from lamplighter.model.functions import FunctionVersion
+from lamplighter.sandbox.contract import Sandbox, SandboxError, Sandboxes, SandboxSpec
+from lamplighter.worker.contract import WorkerError
+from lamplighter.worker.environment import INIT_LIMIT, LiveEnvironment
+from lamplighter.worker.logs import Logs, LogSink
+
+# Gives AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN (and what else the SDKs should find) for one
+# environment of the version.
+Credentials = Callable[[FunctionVersion], Mapping[str, str]]
+
+_START_LIMIT = 30.0  # seconds in which a sandbox must stand
+
+# What a function's own variables may override; the rest are reserved.
+_DEFAULTS = {
+    "PATH": "/var/lang/bin:/usr/local/bin:/usr/bin/:/bin:/opt/bin",
+    "LD_LIBRARY_PATH": "/var/lang/lib:/lib64:/usr/lib64:/var/runtime:/var/runtime/lib:/var/task:/var/task/lib:/opt/lib",
+    "LANG": "en_US.UTF-8",
+    "TZ": ":UTC",
+    "AWS_XRAY_CONTEXT_MISSING": "LOG_ERROR",
+}
+_FIXED = {
+    "LAMBDA_TASK_ROOT": "/var/task",
+    "LAMBDA_RUNTIME_DIR": "/var/runtime",
+    "AWS_LAMBDA_RUNTIME_API": "127.0.0.1:9001",
+    "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+    "AWS_XRAY_DAEMON_ADDRESS": "169.254.100.1:2000",
+    "_AWS_XRAY_DAEMON_ADDRESS": "169.254.100.1",
+    "_AWS_XRAY_DAEMON_PORT": "2000",
+}
+# Where a runtime's language looks for packages, by the beginning of the runtime's name.
+_PACKAGE_PATHS = {
+    "python": {"PYTHONPATH": "/var/runtime"},
+    "nodejs": {
+        "NODE_PATH": "/opt/nodejs/node{major}/node_modules:/opt/nodejs/node_modules"
+        ":/var/runtime/node_modules:/var/runtime:/var/task"
+    },
+}
+
+
+class Worker:
+    """Implements `worker.contract.Workers` on the node's own sandboxes."""
+
+    def __init__(
+        self,
+        sandboxes: Sandboxes,
+        clock: Clock,
+        credentials: Credentials,
+        logs: LogSink | None = None,
+        init_limit: float = INIT_LIMIT,
+    ) -> None:
+        self._sandboxes = sandboxes
+        self._clock = clock
+        self._credentials = credentials
+        self._logs = logs
+        self._init_limit = init_limit
+        self._environments: set[LiveEnvironment] = set()
+
+    async def start(self, function: FunctionVersion) -> LiveEnvironment:
+        stream = log_stream(function, self._clock.now())
+
+        async def start_sandbox() -> Sandbox:
+            spec = sandbox_spec(function, stream, self._credentials(function))
+            try:
+                async with asyncio.timeout(_START_LIMIT):
+                    return await self._sandboxes.start(spec)
+            except TimeoutError:
+                raise SandboxError(f"no sandbox stood within {_START_LIMIT:.0f} s") from None
+
+        environment = LiveEnvironment(
+            function,
+            start_sandbox,
+            Logs(function, stream, self._logs),
+            self._clock,
+            self._environments.discard,
+            self._init_limit,
+        )
+        self._environments.add(environment)
+        try:
+            await environment.begin()
+        except (SandboxError, OSError) as error:
+            await environment.end()
+            raise WorkerError(f"{function.arn}: {error}") from error
+        except BaseException:
+            await environment.end()
+            raise
+        return environment
+
+    async def close(self) -> None:
+        """End every environment; what still runs in them is lost."""
+        await asyncio.gather(*(environment.end() for environment in tuple(self._environments)))
+
+
+def log_stream(function: FunctionVersion, now: float) -> str:
+    """A new environment's log stream (AWS: spec 3.2); in a log group that may be shared, streams say whose they are."""
+    own_group = function.log_group not in ("", f"/aws/lambda/{function.id.name}")
+    day = datetime.fromtimestamp(now, UTC).strftime("%Y/%m/%d")
+    return f"{day}/{function.id.name if own_group else ''}[{function.version}]{uuid.uuid4().hex}"
+
+
+def sandbox_spec(function: FunctionVersion, stream: str, credentials: Mapping[str, str]) -> SandboxSpec:
+    if function.runtime is None:
+        raise SandboxError("a function without a runtime cannot be run")
+    return SandboxSpec(
+        runtime=function.runtime,
+        code=function.code.digest,
+        variables=variables(function, stream, credentials),
+        memory_size=function.memory_size,
+        ephemeral_storage=function.ephemeral_storage,
+        layers=tuple(layer.package.digest for layer in function.layers),
+    )
+
+
+def variables(function: FunctionVersion, stream: str, credentials: Mapping[str, str]) -> dict[str, str]:
+    """The whole environment of the runtime process."""
+    runtime = function.runtime or ""
+    found = dict(_DEFAULTS)
+    for language, paths in _PACKAGE_PATHS.items():
+        if runtime.startswith(language):
+            major = runtime.removeprefix(language).split(".")[0]
+            found |= {name: path.format(major=major) for name, path in paths.items()}
+    found |= function.environment or {}
+    found |= _FIXED
+    found |= {
+        "_HANDLER": function.handler or "",
+        "AWS_REGION": function.id.region,
+        "AWS_DEFAULT_REGION": function.id.region,
+        "AWS_LAMBDA_FUNCTION_NAME": function.id.name,
+        "AWS_LAMBDA_FUNCTION_VERSION": function.version,
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.memory_size),
+        "AWS_LAMBDA_LOG_GROUP_NAME": function.log_group or f"/aws/lambda/{function.id.name}",
+        "AWS_LAMBDA_LOG_STREAM_NAME": stream,
+    }
+    if not runtime.startswith("provided"):
+        found["AWS_EXECUTION_ENV"] = f"AWS_Lambda_{runtime}"
+    if function.log_format == "JSON":  # in text form AWS sets neither
+        found["AWS_LAMBDA_LOG_FORMAT"] = "JSON"
+        if function.application_log_level:
+            found["AWS_LAMBDA_LOG_LEVEL"] = function.application_log_level
+    found |= credentials
+    return found

@@ -1,0 +1,352 @@
+"""What every kind of Sandboxes promises, in each isolation this machine can show."""
+
+import asyncio
+import ctypes.util
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from lamplighter.sandbox.contract import Exit, Isolation, SandboxError, SandboxSpec
+from support.sandbox_server import DEADLINE, VARIABLES, Bench, descendants, serving, story, until
+
+MODES = pytest.mark.parametrize("mode", [pytest.param("full", marks=pytest.mark.root), "user", "none"])
+ISOLATED = pytest.mark.parametrize("mode", [pytest.param("full", marks=pytest.mark.root), "user"])
+
+
+@MODES
+@story
+async def test_the_runtime_reaches_us_through_the_runtime_api_listener(mode: Isolation) -> None:
+    async with serving(mode) as bench:
+        guest = await bench.guest({"hello.txt": "from the package"})
+        assert (
+            await guest.run("result = open(os.environ['LAMBDA_TASK_ROOT'] + '/hello.txt').read()") == "from the package"
+        )
+        assert await guest.run("result = os.getcwd() == os.path.realpath(os.environ['LAMBDA_TASK_ROOT'])")
+        assert not guest.sandbox.exited.done()
+
+
+@ISOLATED
+@story
+async def test_the_variables_are_those_given_and_no_others(mode: Isolation) -> None:
+    async with serving(mode) as bench:
+        guest = await bench.guest(variables={"GREETING": "grüß dich"})
+        assert await guest.run("result = dict(os.environ)") == {**VARIABLES, "GREETING": "grüß dich"}
+
+
+@MODES
+@story
+async def test_standard_output_and_error_come_through_one_pipe(mode: Isolation) -> None:
+    async with serving(mode) as bench:
+        guest = await bench.guest()
+        await guest.run("import sys; print('out'); print('err', file=sys.stderr); os.system('echo child')")
+        await guest.run("os._exit(0)")
+        assert await guest.output() == b"out\nerr\nchild\n"
+
+
+@MODES
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("os._exit(0)", Exit(code=0)),
+        ("os._exit(7)", Exit(code=7)),
+        ("os.kill(os.getpid(), 9)", Exit(signal=9)),
+        ("os.kill(os.getpid(), 15)", Exit(signal=15)),
+        ("os.abort()", Exit(signal=6)),
+    ],
+)
+@story
+async def test_how_the_runtime_ended_is_known_at_once(mode: Isolation, source: str, expected: Exit) -> None:
+    async with serving(mode) as bench:
+        guest = await bench.guest()
+        await guest.run(source)
+        async with asyncio.timeout(DEADLINE):
+            assert await guest.sandbox.exited == expected
+
+
+@MODES
+@story
+async def test_ending_kills_everything_inside_and_may_be_repeated(mode: Isolation) -> None:
+    async with serving(mode) as bench:
+        guest = await bench.guest()
+        # A process that left its session and its parent, as daemons do.
+        await guest.run("""
+import subprocess
+subprocess.run(["sh", "-c", "setsid sleep 1234.5678 >/dev/null 2>&1 &"])
+""")
+        await until(lambda: "1234.5678" in _command_lines(), "the daemon has started")
+        await guest.sandbox.end()
+        await guest.sandbox.end()
+        await until(lambda: "1234.5678" not in _command_lines(), "the daemon is gone")
+        assert await guest.sandbox.exited == Exit(signal=9)
+
+
+@MODES
+@story
+async def test_daemons_do_not_outlive_a_runtime_that_exits(mode: Isolation) -> None:
+    async with serving(mode) as bench:
+        guest = await bench.guest()
+        await guest.run("""
+import subprocess
+subprocess.run(["sh", "-c", "setsid sleep 1234.8765 >/dev/null 2>&1 &"])
+""")
+        await until(lambda: "1234.8765" in _command_lines(), "the daemon has started")
+        await guest.run("os._exit(0)")
+        await until(lambda: "1234.8765" not in _command_lines(), "the daemon is gone")
+
+
+@MODES
+@story
+async def test_a_command_runs_instead_of_the_client(mode: Isolation) -> None:
+    async with serving(mode) as bench:
+        script = '#!/bin/sh\necho "$GREETING from $0"; exit 3\n'
+        digest = bench.package({"bootstrap": script})
+        (bench.code_root / digest / "bootstrap").chmod(0o755)
+        where = "/var/task" if mode != "none" else str(bench.code_root / digest)
+        guest = await bench.guest({"bootstrap": script}, variables={"GREETING": "hi"}, command=(f"{where}/bootstrap",))
+        assert await guest.output() == f"hi from {where}/bootstrap\n".encode()
+        assert await guest.sandbox.exited == Exit(code=3)
+
+
+@MODES
+@pytest.mark.parametrize(("command", "code"), [("/nowhere", 127), ("/etc/passwd", 126)])
+@story
+async def test_a_command_that_cannot_run_ends_as_in_a_shell(mode: Isolation, command: str, code: int) -> None:
+    async with serving(mode) as bench:
+        guest = await bench.guest(command=(command,))
+        assert command.encode() in await guest.output()
+        assert await guest.sandbox.exited == Exit(code=code)
+
+
+@ISOLATED
+@story
+async def test_layers_appear_at_opt_later_ones_over_earlier_ones(mode: Isolation) -> None:
+    async with serving(mode) as bench:
+        first = bench.package({"python/a.py": "1", "bin/tool": "one"})
+        second = bench.package({"python/b.py": "2", "bin/tool": "two"})
+        look = "import glob; result = {p: open(p).read() for p in glob.glob('/opt/*/*')}"
+        for layers, expected in (
+            ((), {}),
+            ((first,), {"/opt/python/a.py": "1", "/opt/bin/tool": "one"}),
+            ((first, second), {"/opt/python/a.py": "1", "/opt/python/b.py": "2", "/opt/bin/tool": "two"}),
+            ((second, first), {"/opt/python/a.py": "1", "/opt/python/b.py": "2", "/opt/bin/tool": "one"}),
+            ((first, second, first), {"/opt/python/a.py": "1", "/opt/python/b.py": "2", "/opt/bin/tool": "one"}),
+        ):
+            guest = await bench.guest(layers=layers)
+            assert await guest.run(look) == expected
+            assert await guest.run("result = sorted(os.listdir('/opt'))") == (["bin", "python"] if layers else [])
+
+
+@story
+async def test_layers_are_merged_somewhere_without_isolation() -> None:
+    async with serving("none") as bench:
+        layers = (bench.package({"bin/tool": "one"}), bench.package({"bin/tool": "two", "lib/x": ""}))
+        guest = await bench.guest(layers=layers)
+        assert await guest.run("result = open(os.environ['LAMPLIGHTER_OPT'] + '/bin/tool').read()") == "two"
+
+
+@ISOLATED
+@pytest.mark.parametrize("where", ["/var/task/lib", "/opt/lib"])
+@story
+async def test_shared_libraries_of_a_package_or_layer_are_found(mode: Isolation, where: str) -> None:
+    name = ctypes.util.find_library("z") or pytest.skip("no zlib here to copy")
+    found = [Path(directory, name) for directory in ("/lib/x86_64-linux-gnu", "/lib/aarch64-linux-gnu", "/usr/lib64")]
+    library = next((path for path in found if path.exists()), None) or pytest.skip("no zlib here to copy")
+    async with serving(mode) as bench:
+        files: dict[str, str | bytes] = {"lib/libofthefunction.so": library.read_bytes()}
+        guest = await (bench.guest(files) if "task" in where else bench.guest(layers=(bench.package(files),)))
+        assert await guest.run("import ctypes; result = bool(ctypes.CDLL('libofthefunction.so').zlibVersion)") is True
+
+
+@ISOLATED
+@story
+async def test_tmp_is_writable_and_as_large_as_asked_for(mode: Isolation) -> None:
+    async with serving(mode) as bench:
+        guest = await bench.guest(ephemeral_storage=600)
+        source = "s = os.statvfs('/tmp'); result = [s.f_blocks * s.f_frsize >> 20, oct(os.stat('/tmp').st_mode)]"
+        assert await guest.run(source) == [600, "0o41777"]
+        assert await guest.run("open('/tmp/x', 'w').write('y'); result = open('/tmp/x').read()") == "y"
+
+
+@ISOLATED
+@story
+async def test_the_guest_sees_itself_as_the_user_aws_shows(mode: Isolation) -> None:
+    async with serving(mode) as bench:
+        guest = await bench.guest()
+        source = "import pwd; result = [os.getuid(), os.getgid(), pwd.getpwuid(os.getuid()).pw_name, os.getpid() > 1]"
+        assert await guest.run(source) == [993, 990, "sbx_user1051", True]
+        assert (await guest.run("import socket; result = socket.gethostname()")).startswith("169-254-")
+        assert await guest.run("import socket; result = socket.gethostbyname('sandbox.localdomain')") == "127.0.0.1"
+
+
+@ISOLATED
+@story
+async def test_a_function_may_have_modules_of_our_names(mode: Isolation) -> None:
+    async with serving(mode) as bench:
+        guest = await bench.guest({"lamplighter/__init__.py": "mine = 1"})
+        source = "import sys; sys.path.insert(0, '/var/task'); import lamplighter; result = lamplighter.mine"
+        assert await guest.run(source) == 1
+        assert await guest.run("import sys; result = sys.modules['__main__'].__name__") == "bootstrap"
+        assert await guest.run("import gc; result = gc.isenabled()") is True
+
+
+@MODES
+@story
+async def test_several_sandboxes_run_side_by_side(mode: Isolation) -> None:
+    async with serving(mode) as bench:
+        guests = await asyncio.gather(*(bench.guest(variables={"N": str(n)}) for n in range(12)))
+        answers = await asyncio.gather(*(guest.run("result = int(os.environ['N'])") for guest in guests))
+        assert answers == list(range(12))
+
+
+@MODES
+@story
+async def test_code_that_is_not_there_is_refused_with_a_reason(mode: Isolation) -> None:
+    async with serving(mode) as bench:
+        with pytest.raises(SandboxError, match="aaaaaaaa"):
+            await bench.sandboxes.start(SandboxSpec("python", "a" * 64, VARIABLES))
+        assert await (await bench.guest()).run("result = 1") == 1
+
+
+@MODES
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"runtime": "perl"},
+        {"code": "../" * 20 + "abcd"},
+        {"layers": ("/etc",)},
+        {"memory_size": 1},
+        {"ephemeral_storage": 10**9},
+        {"variables": {"A=B": ""}},
+        {"variables": {"A": "nul\0"}},
+        {"variables": {"A": "x" * 20_000}},
+        {"variables": {"A": "x" * 200_000}},
+        {"command": ()},
+    ],
+)
+@story
+async def test_a_malformed_request_is_refused_and_nothing_else_happens(
+    mode: Isolation, wrong: dict[str, object]
+) -> None:
+    async with serving(mode) as bench:
+        good: dict[str, object] = {"runtime": "python", "code": bench.package({"x": ""}), "variables": VARIABLES}
+        with pytest.raises(SandboxError):
+            await bench.sandboxes.start(SandboxSpec(**{**good, **wrong}))  # type: ignore[arg-type]
+        assert await (await bench.guest()).run("result = 1") == 1
+
+
+@MODES
+@story
+async def test_an_interpreter_that_does_not_start_is_an_error_that_says_so(mode: Isolation) -> None:
+    async with serving(mode) as bench:
+        with pytest.raises(SandboxError, match="fork server of broken died"):
+            await bench.sandboxes.start(SandboxSpec("broken", bench.package({"x": ""}), VARIABLES))
+        assert await (await bench.guest()).run("result = 1") == 1
+
+
+@MODES
+@story
+async def test_a_start_that_is_cancelled_leaves_nothing_behind(mode: Isolation) -> None:
+    async with serving(mode) as bench:
+        before = len(os.listdir("/proc/self/fd"))
+        start = asyncio.ensure_future(bench.sandboxes.start(SandboxSpec("python", bench.package({"x": ""}), VARIABLES)))
+        await asyncio.sleep(0)  # it has sent its request
+        start.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await start
+        await until(lambda: len(os.listdir("/proc/self/fd")) == before, "descriptors are given back")
+        assert not bench.sandboxes._sandboxes  # pyright: ignore[reportPrivateUsage]
+
+
+@MODES
+@story
+async def test_a_fork_server_that_dies_takes_its_sandboxes_along_and_is_replaced(mode: Isolation) -> None:
+    async with serving(mode) as bench:
+        guest = await bench.guest()
+        await guest.run("result = 1")
+        for pid in _forkservers(bench):
+            os.kill(pid, signal.SIGKILL)
+        async with asyncio.timeout(DEADLINE):
+            assert await guest.sandbox.exited == Exit(signal=9)
+        assert await (await bench.guest()).run("result = 1") == 1
+
+
+@MODES
+@story
+async def test_the_death_of_the_server_is_told_and_fails_what_is_pending(mode: Isolation) -> None:
+    async with serving(mode) as bench:
+        guest = await bench.guest()
+        os.kill(bench.server, signal.SIGKILL)
+        async with asyncio.timeout(DEADLINE):
+            await bench.sandboxes.lost
+            assert await guest.sandbox.exited == Exit(signal=9)
+        with pytest.raises(SandboxError, match="server is gone"):
+            await bench.guest()
+        await guest.end()
+
+
+@story
+async def test_a_host_that_lacks_something_is_told_at_launch() -> None:
+    if os.geteuid() != 0:
+        with pytest.raises(SandboxError, match="start as root or choose --isolation user"):
+            async with serving("full"):
+                pass
+    else:
+        pytest.skip("root lacks nothing here")
+
+
+@pytest.mark.root
+@story
+async def test_memory_is_limited_measured_and_its_excess_kills_only_this_sandbox() -> None:
+    async with serving("full") as bench:
+        if "memory" not in bench.sandboxes.controllers:
+            pytest.skip("no memory controller to use here")
+        bomb, other = await bench.guest(memory_size=128), await bench.guest(memory_size=128)
+        await bomb.run("x = bytearray(30 << 20)")
+        peak = bomb.sandbox.memory_peak()
+        assert peak is not None and 30 << 20 < peak < 60 << 20
+        assert await bomb.run("x = bytearray(200 << 20); result = 'alive'") == "the runtime died"
+        assert await bomb.sandbox.exited == Exit(signal=9)
+        await bomb.end()
+        peak = bomb.sandbox.memory_peak()
+        assert peak is not None and peak >= 120 << 20
+        assert await other.run("result = 'alive'") == "alive"
+
+
+@pytest.mark.root
+@story
+async def test_the_cpu_share_is_held_once_asked_for() -> None:
+    async with serving("full") as bench:
+        if "cpu" not in bench.sandboxes.controllers:
+            pytest.skip("no cpu controller to use here")
+        guest = await bench.guest(memory_size=256)  # 14 % of a core
+        burn = """
+import time
+start, cpu = time.monotonic(), time.process_time()
+while time.process_time() - cpu < 0.1: pass
+result = time.monotonic() - start
+"""
+        guest.sandbox.limit_cpu()
+        assert await guest.run(burn) > 0.3
+        guest.sandbox.limit_cpu(False)
+        assert await guest.run(burn) < 0.3
+
+
+def _forkservers(bench: Bench) -> list[int]:
+    """The outermost processes with a fork server's command line; sandboxes, as its copies, have it too."""
+    below = descendants(bench.server)
+    named = [pid for pid in below if b"lamplighter.sandbox.forkserver" in _read(Path("/proc", str(pid), "cmdline"))]
+    return [pid for pid in named if not any(pid in descendants(other) for other in named)]
+
+
+def _command_lines() -> str:
+    processes = [path for path in Path("/proc").iterdir() if path.name.isdigit()]
+    return " ".join(_read(path / "cmdline").decode(errors="replace") for path in processes)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""

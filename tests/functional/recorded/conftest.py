@@ -1,0 +1,73 @@
+"""Fixtures of the replays: a client that sends what the SDK would refuse, and things that are taken away afterwards."""
+
+import re
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+
+from functional.recorded.matching import Place
+from functional.recorded.support import Answer, Client, CreateFunction, PublishLayer, Recording, package, read, refusal
+
+
+@pytest.fixture
+def place(client: Client) -> Place:
+    message = refusal(client.get_function, FunctionName="nobody-has-this-function")["Error"]["Message"]
+    match = re.search(r"arn:([^:]+):lambda:([^:]+):([^:]+):function:", message)
+    assert match, message
+    return Place(match[3], match[2], match[1])
+
+
+@pytest.fixture
+def aws(request: pytest.FixtureRequest, place: Place) -> Recording:
+    return read(request.param, place)
+
+
+@pytest.fixture
+def name() -> str:
+    """Of a function that doesn't exist yet."""
+    return f"replay-{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def role(place: Place) -> str:
+    return f"arn:{place.partition}:iam::{place.account}:role/replay-role"
+
+
+@pytest.fixture
+def function(client: Client, role: str) -> Iterator[CreateFunction]:
+    """Creates a function, which is Pending; deletes it afterwards."""
+    created: list[str] = []
+
+    def create(name: str, **inputs: Any) -> Answer:
+        answer = client.create_function(
+            **{"FunctionName": name, "Role": role, "Code": {"ZipFile": package()}, **inputs}
+        )
+        created.append(answer["FunctionName"])
+        return answer
+
+    yield create
+    for one in created:
+        try:
+            client.delete_function(FunctionName=one)
+        except client.exceptions.ResourceNotFoundException:
+            pass  # the test did
+
+
+@pytest.fixture
+def layer(client: Client) -> Iterator[PublishLayer]:
+    """Publishes a layer version; deletes it afterwards."""
+    published: list[tuple[str, int]] = []
+
+    def publish(name: str, **inputs: Any) -> Answer:
+        content = {"ZipFile": package(name="python/nothing.py")}
+        answer = client.publish_layer_version(**{"LayerName": name, "Content": content, **inputs})
+        published.append((answer["LayerArn"], answer["Version"]))
+        return answer
+
+    yield publish
+    for arn, version in published:
+        client.delete_layer_version(LayerName=arn, VersionNumber=version)

@@ -1,0 +1,111 @@
+"""The commands as a person meets them: help, lines to copy, and a sentence when something can't be."""
+
+import os
+import shlex
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+from support.service import clean_environment, run
+
+from lamplighter.cli.commands import COMMANDS
+from lamplighter.settings import OPTIONS
+from lamplighter.store.credentials import load_or_make
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_examples(command: str) -> None:
+    done = run(command, "--help")
+    assert done.returncode == 0
+    assert "Examples:" in done.stdout
+    assert f"lamplighter {command}" in done.stdout
+
+
+def test_the_help_of_all_lists_the_commands_and_imports_none() -> None:
+    done = run("--help", PYTHONPROFILEIMPORTTIME="1")
+    assert done.returncode == 0
+    assert all(f"  {name}" in done.stdout for name in COMMANDS)
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert not imported & {"lamplighter.app", "uvloop", "botocore", "sqlalchemy", "rich"}
+
+
+def test_serve_has_a_flag_for_every_setting_and_names_its_variable() -> None:
+    shown = " ".join(run("serve", "--help").stdout.split())
+    assert all(option.flag in shown and option.variable in shown for option in OPTIONS)
+    assert "LAMPLIGHTER_CONFIG" in shown
+
+
+def test_a_wrong_setting_is_one_sentence_and_exit_code_2() -> None:
+    done = run("serve", LAMPLIGHTER_PORT="http")
+    assert done.returncode == 2
+    assert done.stderr == 'lamplighter: LAMPLIGHTER_PORT: "http" must be a number from 0 (any free port) to 65535.\n'
+
+
+def test_auth_off_is_refused_off_loopback() -> None:
+    done = run("serve", "--auth", "off", "--host", "0.0.0.0")
+    assert done.returncode == 2
+    assert done.stderr.startswith("lamplighter: --auth: authentication can't be off while the service listens on 0.0.0.0")
+
+
+def test_env_prints_lines_that_a_shell_takes_as_they_are(tmp_path: Path) -> None:
+    directory = tmp_path / "it's here"
+    directory.mkdir()
+    made = load_or_make(directory)
+    script = f'eval "$(lamplighter env --data-dir {shlex.quote(str(directory))} --port 99 --region eu-west-1)"; env'
+    done = subprocess.run(
+        ["sh", "-euc", script],
+        env=clean_environment(PATH=f"{_bin()}:{os.environ['PATH']}"),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    variables = dict(line.split("=", 1) for line in done.stdout.splitlines() if line.startswith("AWS_"))
+    assert variables == {
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:99",
+        "AWS_REGION": "eu-west-1",
+        "AWS_DEFAULT_REGION": "eu-west-1",
+        "AWS_ACCESS_KEY_ID": made.access_key_id,
+        "AWS_SECRET_ACCESS_KEY": made.secret_access_key,
+    }
+
+
+def test_env_before_the_first_start_says_what_to_do(tmp_path: Path) -> None:
+    done = run("env", "--data-dir", str(tmp_path))
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert f"There are no credentials in {tmp_path} yet" in done.stderr
+    assert "lamplighter serve --data-dir" in done.stderr
+
+
+def test_env_cannot_know_a_port_that_was_any() -> None:
+    done = run("env", LAMPLIGHTER_PORT="0")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--port" in done.stderr
+
+
+def test_the_credentials_of_a_running_service_are_for_its_owner_only(service) -> None:
+    mode = (service.data_dir / "credentials.json").stat().st_mode
+    assert stat.S_IMODE(mode) == 0o600
+    done = run("env", "--data-dir", str(service.data_dir), "--port", str(service.port))
+    assert f"export AWS_ENDPOINT_URL={service.url}\n" in done.stdout
+
+
+def test_doctor_tells_what_this_host_can_do_and_which_isolation_auto_takes() -> None:
+    done = run("doctor")
+    assert done.returncode == 0, done.stderr
+    for word in ("namespace", "cgroups", "overlayfs", "seccomp", "python3."):
+        assert word in done.stdout
+    assert "--isolation auto" in done.stdout
+
+
+def test_runtimes_lists_the_interpreters_found_here() -> None:
+    done = run("runtimes")
+    assert done.returncode == 0
+    assert "python3." in done.stdout
+
+
+def _bin() -> Path:
+    import sysconfig
+
+    return Path(sysconfig.get_path("scripts"))

@@ -1,0 +1,126 @@
+"""The control plane of functions as `app.py` puts it together, on a real database and real files, without a server."""
+
+import asyncio
+import io
+import zipfile
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lamplighter.api.downloads import Downloads
+from lamplighter.api.functions import FunctionOperations
+from lamplighter.api.http import Call, Caller
+from lamplighter.control.code import Code
+from lamplighter.control.functions import Functions, Runtimes
+from lamplighter.control.settling import Settling
+from lamplighter.model.clock import Clock, SystemClock
+from lamplighter.model.functions import FunctionId
+from lamplighter.store.blobs import FileBlobs
+from lamplighter.store.database import Database
+from lamplighter.store.directory import DataDirectory
+from lamplighter.store.sqlite import SqliteFunctions, SqlitePackageReferences
+
+ACCOUNT = "111111111111"
+REGION = "us-east-1"
+ROLE = f"arn:aws:iam::{ACCOUNT}:role/lambda-role"
+CALL = Call("r-1", Caller("AKIA", ACCOUNT, f"arn:aws:iam::{ACCOUNT}:root"), REGION, "http://127.0.0.1:4566")
+
+
+def zipped(files: dict[str, bytes | str] | None = None) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as package:
+        for name, content in (files or {"handler.py": "def handler(event, context): return event"}).items():
+            package.writestr(name, content)
+    return buffer.getvalue()
+
+
+def run(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """The body of an async test, with a deadline."""
+
+    async def bounded() -> None:
+        async with asyncio.timeout(60):
+            await main()
+
+    asyncio.run(bounded())
+
+
+@dataclass
+class ControlPlane:
+    directory: DataDirectory
+    database: Database
+    stored: SqliteFunctions
+    references: SqlitePackageReferences
+    blobs: FileBlobs
+    code: Code
+    functions: Functions
+    downloads: Downloads
+    operations: FunctionOperations
+
+    async def call(self, operation: str, **members: Any) -> dict[str, Any]:
+        return await self.operations.operations()[operation](CALL, members)
+
+    async def create(self, name: str, **members: Any) -> dict[str, Any]:
+        defaults: dict[str, Any] = {
+            "Runtime": "python3.12",
+            "Role": ROLE,
+            "Handler": "handler.handler",
+            "Code": {"ZipFile": zipped()},
+        }
+        return await self.call("CreateFunction", FunctionName=name, **(defaults | members))
+
+    async def settled(self, name: str, version: str = "$LATEST") -> dict[str, Any]:
+        """The configuration once nothing is in progress."""
+        async with asyncio.timeout(20):
+            while True:
+                answer = await self.call("GetFunctionConfiguration", FunctionName=name, Qualifier=version)
+                if answer["State"] != "Pending" and answer.get("LastUpdateStatus") != "InProgress":
+                    return answer
+                await asyncio.sleep(0.002)
+
+
+def function_id(name: str) -> FunctionId:
+    return FunctionId(ACCOUNT, REGION, name)
+
+
+@asynccontextmanager
+async def control_plane(
+    path: Path,
+    clock: Clock | None = None,
+    creation: float = 0.0,
+    update: float = 0.0,
+    available: Callable[[str], str | None] = lambda _: None,
+    code_storage: int = 80_530_636_800,
+) -> AsyncIterator[ControlPlane]:
+    clock = clock or SystemClock()
+    with DataDirectory(path) as directory:
+        database = Database(directory.database)
+        try:
+            stored = SqliteFunctions(database)
+            references = SqlitePackageReferences(database)
+            blobs = FileBlobs(directory.blobs)
+            code = Code(blobs, references, directory.code, clock)
+            async with Settling(stored, database, code, clock, creation, update):
+                runtimes = Runtimes(available, lambda name, region: f"arn:aws:lambda:{region}::runtime:{name}")
+                functions = Functions(stored, references, code, runtimes, clock, code_storage)
+                downloads = Downloads(b"s" * 32, blobs, clock)
+                operations = FunctionOperations(functions, downloads)
+                yield ControlPlane(
+                    directory, database, stored, references, blobs, code, functions, downloads, operations
+                )
+        finally:
+            await database.close()
+
+
+class ManualClock:
+    """Stands still until it is moved."""
+
+    def __init__(self, now: float = 1_750_000_000.125) -> None:
+        self.time = now
+
+    def now(self) -> float:
+        return self.time
+
+    def monotonic(self) -> float:
+        return self.time

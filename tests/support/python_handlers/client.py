@@ -1,0 +1,1 @@
+MINE = __name__ + " of the function"

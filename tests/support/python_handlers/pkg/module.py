@@ -1,0 +1,5 @@
+from . import sibling
+
+
+def handler(event, context):
+    return [__name__, sibling.NAME, event]

@@ -1,0 +1,197 @@
+"""A Runtime API for tests: hands out prepared invocations over real sockets and remembers what a runtime sends.
+
+It is the judge between two runtime clients, so it parses HTTP strictly, keeps every byte, and decides nothing.
+"""
+
+import socket
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
+from types import TracebackType
+from typing import BinaryIO, Self
+
+ROOT = "/2018-06-01/runtime"
+SPLIT = "split"  # send the answer in two pieces
+CHUNKED = "chunked"  # send the body in chunks
+TOGETHER = "together"  # hold a 202 until the next invocation is known, then send both at once
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """What GET next answers. Headers beside the usual ones go into `headers`; a value of None leaves one out."""
+
+    request_id: str
+    event: bytes = b"{}"
+    deadline_ms: int = 4_102_444_800_000
+    headers: Mapping[str, str | None] = field(default_factory=dict[str, str | None])
+
+    def answer_headers(self) -> dict[str, str]:
+        usual: dict[str, str | None] = {
+            "Content-Type": "application/json",
+            "Lambda-Runtime-Aws-Request-Id": self.request_id,
+            "Lambda-Runtime-Deadline-Ms": str(self.deadline_ms),
+            "Lambda-Runtime-Invoked-Function-Arn": "arn:aws:lambda:us-east-1:000000000000:function:corpus",
+            "Lambda-Runtime-Trace-Id": "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Parent=9a9197af755a6419;Sampled=1",
+        }
+        return {name: value for name, value in {**usual, **self.headers}.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request as it came; header names in lower case."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class RuntimeApi:
+    """Serves the invocations in order; `requests` holds all that came in but GET next. Use it with `with`.
+
+    `refuse`: path suffix -> (status, body) to answer instead of 202. `manner`: how bytes go out, see the constants.
+    After the last invocation, GET next waits until the server is closed.
+    """
+
+    def __init__(
+        self,
+        invocations: Iterable[Invocation] = (),
+        *,
+        refuse: Mapping[str, tuple[int, bytes]] | None = None,
+        manner: str = "",
+    ) -> None:
+        self.requests: list[Request] = []
+        self.idle = threading.Event()  # a runtime waits for more, or its connection is gone
+        self.recv_sizes: list[int] = []
+        self._queue: SimpleQueue[Invocation] = SimpleQueue()
+        for invocation in invocations:
+            self._queue.put(invocation)
+        self._refuse = refuse or {}
+        self._manner = manner
+        self._closing = threading.Event()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._connections: list[socket.socket] = []
+        self._threads: list[threading.Thread] = []
+        self._start(self._accept)
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def give(self, invocation: Invocation) -> None:
+        self.idle.clear()
+        self._queue.put(invocation)
+
+    def drop_connections(self) -> None:
+        for connection in self._connections:
+            connection.shutdown(socket.SHUT_RDWR)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
+        self._closing.set()
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for connection in self._connections:
+            try:
+                connection.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass  # the runtime was faster
+        for thread in self._threads:
+            thread.join(10)
+
+    def _start(self, work: "threading._RunCallable", *args: object) -> None:
+        thread = threading.Thread(target=work, args=args, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            self._connections.append(connection)
+            self._start(self._serve, connection)
+
+    def _serve(self, connection: socket.socket) -> None:
+        held = b""
+        with connection, connection.makefile("rb") as stream:
+            try:
+                while (request := _read(stream, connection)) is not None:
+                    if request.method == "GET" and request.path == f"{ROOT}/invocation/next":
+                        answer = self._next()
+                        if answer is None:
+                            return
+                    else:
+                        self.requests.append(request)
+                        status, body = next(
+                            (value for suffix, value in self._refuse.items() if request.path.endswith(suffix)),
+                            (202, b'{"status":"OK"}'),
+                        )
+                        answer = self._encode(status, {"Content-Type": "application/json"}, body)
+                        if self._manner == TOGETHER and status == 202 and "/invocation/" in request.path:
+                            held = answer
+                            continue
+                    self._send(connection, held + answer)
+                    held = b""
+            except ConnectionError:
+                pass  # the runtime's death is a legitimate answer
+            finally:
+                self.idle.set()
+
+    def _next(self) -> bytes | None:
+        while not self._closing.is_set():
+            try:
+                invocation = self._queue.get(timeout=0.02 if self.idle.is_set() else 0.001)
+            except Empty:
+                self.idle.set()
+                continue
+            return self._encode(200, invocation.answer_headers(), invocation.event)
+        return None
+
+    def _encode(self, status: int, headers: Mapping[str, str], body: bytes) -> bytes:
+        lines = [f"HTTP/1.1 {status} Whatever"] + [f"{name}: {value}" for name, value in headers.items()]
+        if self._manner == CHUNKED and body:
+            lines.append("Transfer-Encoding: chunked")
+            half = len(body) // 2 or 1
+            body = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (body[:half], body[half:]) if part)
+            body += b"0\r\n\r\n"
+        else:
+            lines.append(f"Content-Length: {len(body)}")
+        return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+    def _send(self, connection: socket.socket, answer: bytes) -> None:
+        if self._manner != SPLIT:
+            connection.sendall(answer)
+            return
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for start in range(0, len(answer), 31):
+            connection.sendall(answer[start : start + 31])
+
+
+def _read(stream: BinaryIO, connection: socket.socket) -> Request | None:
+    line = stream.readline()
+    if not line:
+        return None
+    method, path, version = line.decode().split()
+    assert version == "HTTP/1.1", line
+    headers: dict[str, str] = {}
+    while (line := stream.readline()) != b"\r\n":
+        assert line.endswith(b"\r\n"), line
+        name, _, value = line.decode().partition(":")
+        assert name.lower() not in headers, f"{name} came twice"
+        headers[name.lower()] = value.strip()
+    if headers.get("expect", "").lower() == "100-continue":
+        connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+    if headers.get("transfer-encoding") == "chunked":
+        body = b""
+        while size := int(stream.readline(), 16):
+            body += stream.read(size)
+            stream.readline()
+        stream.readline()
+    else:
+        body = stream.read(int(headers.get("content-length", 0)))
+    return Request(method, path, headers, body)

@@ -1,0 +1,196 @@
+"""Real sandboxes for tests, in each isolation this machine allows, with a guest that does as it is told."""
+
+import asyncio
+import contextlib
+import functools
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import lamplighter
+from lamplighter.sandbox.client import ServerSandbox, ServerSandboxes
+from lamplighter.sandbox.contract import Isolation, SandboxSpec
+from lamplighter.sandbox.messages import Configuration, Runtime
+
+DEADLINE = 20.0
+NOBODY = 65534
+CLIENT = Path(__file__).parent / "guest"
+VARIABLES = {"AWS_LAMBDA_RUNTIME_API": "127.0.0.1:9001", "LAMBDA_TASK_ROOT": "/var/task", "TZ": ":UTC"}
+_AS_NOBODY = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
+
+
+def needs(mode: Isolation) -> None:
+    """Skip, with the reason, where this machine can't show the isolation."""
+    root = os.geteuid() == 0
+    if mode == "full" and not root:
+        pytest.skip("isolation full needs root")
+    if mode == "user" and root and shutil.which("setpriv") is None:
+        pytest.skip("no setpriv here to give root away with")
+    if mode == "user" and root and ordinary_python() is None:
+        pytest.skip("no Python 3.11 or later here that an ordinary user may run")
+
+
+@functools.cache
+def ordinary_python() -> str | None:
+    """A Python that user 65534 may run and that can read our source: this one may be in root's home."""
+    source = str(Path(lamplighter.__file__).parents[1])
+    for python in (sys.executable, "/usr/bin/python3", "/usr/local/bin/python3"):
+        # setpriv can start what an ordinary user can't even see: so let it look at itself.
+        look = "import os, sys; os.stat(sys.executable); assert sys.version_info >= (3, 11)"
+        test = f"{look}; import lamplighter.sandbox.server"
+        try:
+            done = subprocess.run(
+                [*_AS_NOBODY, os.path.realpath(python), "-P", "-c", test],
+                env={"PYTHONPATH": source},
+                capture_output=True,
+                cwd="/",
+                timeout=30,
+            )
+        except OSError:
+            continue
+        if done.returncode == 0:
+            return os.path.realpath(python)
+    return None
+
+
+class Guest:
+    """A sandbox whose runtime runs what we send."""
+
+    def __init__(self, sandbox: ServerSandbox) -> None:
+        self.sandbox = sandbox
+        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+
+    async def run(self, source: str) -> Any:
+        """The value of `result` after running the source inside."""
+        async with asyncio.timeout(DEADLINE):
+            if self._streams is None:
+                connection, _ = await asyncio.get_running_loop().sock_accept(self.sandbox.runtime_api)
+                self._streams = await asyncio.open_connection(sock=connection, limit=1 << 24)
+            reader, writer = self._streams
+            writer.write(json.dumps(source).encode() + b"\n")
+            line = await reader.readline()
+            return json.loads(line) if line else "the runtime died"
+
+    async def output(self) -> bytes:
+        """What it has written up to its end."""
+        async with asyncio.timeout(DEADLINE):
+            await self.sandbox.exited
+        taken = b""
+        while data := os.read(self.sandbox.output, 65536):
+            taken += data
+        return taken
+
+    async def end(self) -> None:
+        if self._streams:
+            self._streams[1].close()
+            with contextlib.suppress(ConnectionError):
+                await self._streams[1].wait_closed()
+            self._streams = None
+        await self.sandbox.end()
+
+
+class Bench:
+    """A sandbox server at work, and the directory its packages are in."""
+
+    def __init__(self, mode: Isolation, sandboxes: ServerSandboxes, code_root: Path, run_dir: Path) -> None:
+        self.mode: Isolation = mode
+        self.sandboxes = sandboxes
+        self.code_root = code_root
+        self.run_dir = run_dir
+        self.server = sandboxes._process.pid  # pyright: ignore[reportPrivateUsage]  # tests kill it
+        self._guests: list[Guest] = []
+
+    def package(self, files: dict[str, str | bytes]) -> str:
+        """The digest of a prepared package with these files."""
+        contents = {name: text.encode() if isinstance(text, str) else text for name, text in files.items()}
+        digest = hashlib.sha256(repr(sorted(contents.items())).encode()).hexdigest()
+        for name, content in contents.items():
+            path = self.code_root / digest / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        (self.code_root / digest).mkdir(exist_ok=True)
+        return digest
+
+    async def guest(self, files: dict[str, str | bytes] | None = None, **more: Any) -> Guest:
+        variables = {**VARIABLES, **more.pop("variables", {})}
+        spec = SandboxSpec("python", self.package(files or {"handler.py": ""}), variables, **more)
+        guest = Guest(await self.sandboxes.start(spec))
+        self._guests.append(guest)
+        return guest
+
+    async def end_guests(self) -> None:
+        for guest in self._guests:
+            await guest.end()
+
+
+def _make_place(as_nobody: bool) -> tuple[Path, Path, Path, Path]:
+    """A directory that another user may enter, unlike pytest's own: it, and in it code_root, data and client."""
+    place = Path(tempfile.mkdtemp(prefix="lamplighter-test-"))
+    place.chmod(0o755)
+    code_root, data, client = place / "code", place / "data", place / "client"
+    code_root.mkdir()
+    data.mkdir()
+    shutil.copytree(CLIENT, client, ignore=shutil.ignore_patterns("__pycache__"))
+    if as_nobody:
+        os.chown(data, NOBODY, NOBODY)
+    return place, code_root, data, client
+
+
+@asynccontextmanager
+async def serving(mode: Isolation) -> AsyncIterator[Bench]:
+    needs(mode)
+    as_nobody = mode == "user" and os.geteuid() == 0
+    place, code_root, data, client = _make_place(as_nobody)
+    python = (ordinary_python() if as_nobody else None) or sys.executable
+    runtimes = {"python": Runtime(python), "broken": Runtime("/nonexistent/python")}
+    told = Configuration(str(code_root), str(data / "run"), str(client), runtimes, mode)
+    sandboxes = await ServerSandboxes.launch(told, (*_AS_NOBODY, python) if as_nobody else (python,))
+    bench = Bench(mode, sandboxes, code_root, data / "run")
+    try:
+        yield bench
+    finally:
+        await bench.end_guests()
+        await sandboxes.close()
+        shutil.rmtree(place)
+
+
+def story(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """Run an async test function to its end; its fixtures stay those of its signature."""
+
+    @functools.wraps(test)
+    def run(*arguments: Any, **named: Any) -> None:
+        asyncio.run(test(*arguments, **named))
+
+    return run
+
+
+async def until(condition: Callable[[], object], what: str) -> None:
+    """Wait for a condition that nothing announces."""
+    try:
+        async with asyncio.timeout(DEADLINE):
+            while not condition():  # noqa: ASYNC110  # nothing announces it
+                await asyncio.sleep(0.01)
+    except TimeoutError:
+        raise AssertionError(f"not within {DEADLINE:.0f} seconds: {what}") from None
+
+
+def descendants(pid: int) -> list[int]:
+    """All processes below one, by the kernel's word."""
+    found: list[int] = []
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return found
+    for child in map(int, children):
+        found += [child, *descendants(child)]
+    return found
