@@ -42,8 +42,8 @@ $(READY): requirements.lock pyproject.toml
 	  echo "Making .venv with $$able …"; "$$able" -m venv --clear .venv; \
 	fi
 	@echo 'Installing what requirements.lock pins …'
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index -e .
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --no-index -e .
 	@touch $@
 
 run: $(READY)

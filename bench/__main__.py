@@ -1,6 +1,7 @@
 """`python -m bench [--quick] [--floor-only] [names…]`: measure, print the table, write the JSON."""
 
 import argparse
+import sys
 
 from rich.console import Console
 
@@ -31,7 +32,7 @@ def main() -> None:
     names: list[str] = options.names or list(known)
     if unknown := set(names) - known.keys():
         parser.error(f"no such measurement: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
-    console = Console()
+    console = Console() if sys.stdout.isatty() else Console(width=160)  # a log has no width of its own
     rows: list[Row] = []
     with Stage(options.quick, options.floor_only) as stage:
         for name in names:

@@ -2,8 +2,8 @@
 
 One asyncio process with a C HTTP parser relays between callers and runtimes, both of whom speak HTTP on kept-alive
 connections. No isolation, no rules, no signatures, no log, no clock; runtimes are plain processes started beforehand,
-as many as there are callers. The most recently used is taken first, and an answer's receipt waits for the next event when
-the runtime has already asked for it, since a lean service does the same.
+as many as there are callers. The most recently used is taken first, and an answer's receipt waits for the next event
+when the runtime has already asked for it, since a lean service does the same.
 
 What it relays is AWS's wire: any caller of Invoke and any runtime client work, AWS's own awslambdaric too.
 """
@@ -19,6 +19,7 @@ from collections import deque
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 import httptools
 import uvloop
@@ -95,8 +96,7 @@ class Connection(asyncio.Protocol, ABC):
         self._body: list[bytes] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's are, in all but name
 
     def data_received(self, data: bytes) -> None:
         self._parser.feed_data(data)
@@ -193,7 +193,8 @@ async def serve(names: Sequence[str], runtimes: int, client: str, handler: str) 
         # Not an event, since every call would pay for it.
         while sum(len(function.idle) for function in functions.values()) < len(processes) and not stop.is_set():  # noqa: ASYNC110
             await asyncio.sleep(0.01)  # whoever started us has a deadline
-        print(f"The floor is ready at http://{HOST}:{front.sockets[0].getsockname()[1]}", flush=True)
+        if not stop.is_set():
+            print(f"The floor is ready at http://{HOST}:{front.sockets[0].getsockname()[1]}", flush=True)
         await stop.wait()
     finally:
         for process in processes:

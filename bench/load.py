@@ -1,8 +1,8 @@
 """The load generator: what it sends is prepared beforehand, so that it measures the server and not itself.
 
 It runs in a process of its own and does the same work whoever answers: write the bytes, find the end of the answer,
-look at the clock. A closed loop: each connection has one call in flight. Every run ends, by count or by time; it only ever
-connects to the loopback.
+look at the clock. A closed loop: each connection has one call in flight. Every run ends, by count or by time; it only
+ever connects to the loopback.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from itertools import cycle
 from multiprocessing import get_context
 from time import perf_counter_ns
 from types import TracebackType
-from typing import Self
+from typing import Self, cast
 
 import uvloop
 
@@ -145,14 +145,13 @@ class Connection(asyncio.Protocol):
     def __init__(self, run: _Run) -> None:
         self._run = run
         self._request = b""
-        self._head = b""
-        self._size = 0
-        self._missing = 0  # bytes of the body
+        self._head: bytes = b""  # as much of it as has come
+        self._size: int = 0
+        self._missing: int = 0  # bytes of the body
         self._sent = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's are, in all but name
 
     def send(self, now: int) -> None:
         request = self._run.next_request(now)

@@ -11,7 +11,7 @@ from time import perf_counter
 from types import TracebackType
 from typing import Self
 
-START = 60.0  # seconds to be ready
+START = 30.0  # seconds to be ready
 STOP = 20.0  # seconds to end after SIGTERM
 
 

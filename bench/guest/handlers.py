@@ -2,18 +2,19 @@
 
 import sys
 import time
+from typing import Any
 
 
-def echo(event, context):
+def echo(event: Any, context: object) -> Any:
     return event
 
 
-def sleep(event, context):
+def sleep(event: Any, context: object) -> Any:
     time.sleep(event["seconds"])
     return event
 
 
-def flood(event, context):
+def flood(event: Any, context: object) -> Any:
     """A megabyte of log per call."""
     line = "x" * 1023
     for _ in range(1024):
@@ -21,6 +22,6 @@ def flood(event, context):
     return event
 
 
-def client(event, context):
+def client(event: Any, context: object) -> Any:
     """Which runtime client runs us."""
     return "awslambdaric" if "awslambdaric.bootstrap" in sys.modules else "ours"

@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import uvloop
@@ -43,13 +44,14 @@ from lamplighter.sandbox.client import ServerSandboxes
 from lamplighter.sandbox.contract import Isolation, SandboxError
 from lamplighter.sandbox.messages import Configuration, Runtime
 from lamplighter.sandbox.probe import probe
-from lamplighter.settings import Settings
+from lamplighter.settings import FILE_NAME, Settings
 from lamplighter.store import credentials
 from lamplighter.store.blobs import FileBlobs
 from lamplighter.store.contract import DataDirectoryInUse, DataDirectoryUnusable
 from lamplighter.store.credentials import Credentials, CredentialsUnusable
 from lamplighter.store.database import Database
 from lamplighter.store.directory import DataDirectory
+from lamplighter.store.records import SqliteRecords
 from lamplighter.store.sqlite import SqliteFunctions, SqlitePackageReferences
 from lamplighter.worker.worker import Worker
 
@@ -83,8 +85,10 @@ async def _serve(settings: Settings, directory: DataDirectory, on_ready: Callabl
         listener = stack.enter_context(_bind(settings))
         isolation = _isolation(settings)
         owned = credentials.load_or_make(directory.path)
-        runtimes = catalogue.installed(directory.path / "runtimes.json")
-        sandboxes = await ServerSandboxes.launch(_sandbox_configuration(directory, isolation, runtimes))
+        told = _sandbox_configuration(directory, isolation)
+        Path(told.run_dir).parent.mkdir(parents=True, exist_ok=True)
+        runtimes = catalogue.installed(Path(told.run_dir).with_name("runtimes.json"))
+        sandboxes = await ServerSandboxes.launch(replace(told, runtimes=_interpreters(runtimes)))
         stack.push_async_callback(sandboxes.close)
         if isolation == "full":
             _give_root_away(directory)
@@ -126,7 +130,8 @@ async def _front_door(
         invoker = Invoker(stored, database, assignment)
         stack.push_async_callback(invoker.close)
         await stack.enter_async_context(Settling(stored, database, code, clock))
-        functions = Functions(stored, references, code, _known_runtimes(runtimes), clock)
+        functions = Functions(stored, references, code, _known_runtimes(settings, runtimes), clock)
+        await _warm_runtimes(settings, stored, SqliteRecords(database), database, sandboxes)
         downloads = Downloads(_derived(owned, "downloads"), blobs, clock)
         served = FunctionOperations(functions, downloads).operations()
         operations: dict[str, Operation] = {name: unavailable(name) for name in wire.operations} | dict(served)
@@ -140,6 +145,22 @@ async def _front_door(
             ids,
             settings.region,
         )
+
+
+async def _warm_runtimes(
+    settings: Settings, stored: SqliteFunctions, records: SqliteRecords, changes: Database, sandboxes: ServerSandboxes
+) -> None:
+    """Fork servers of the runtimes that functions use, started before a first call has to wait for them."""
+    warmed: set[str | None] = {None}
+
+    def warm(function: FunctionVersion | None) -> None:
+        if function is not None and function.runtime not in warmed:
+            warmed.add(function.runtime)
+            sandboxes.warm(function.runtime or "")
+
+    for function in await stored.page(settings.account_id, settings.region, None, 50):
+        warm(function)
+    changes.listen(lambda id: warm(records.view(id.account, id.region).version(id.name)))
 
 
 def _bind(settings: Settings) -> socket.socket:
@@ -179,24 +200,26 @@ def _isolation(settings: Settings) -> Isolation:
     return chosen
 
 
-def _sandbox_configuration(
-    directory: DataDirectory, isolation: Isolation, runtimes: Mapping[str, catalogue.InstalledRuntime]
-) -> Configuration:
-    # A directory of root's own for root's work: the data directory belongs to the service, which we don't trust.
+def _sandbox_configuration(directory: DataDirectory, isolation: Isolation) -> Configuration:
+    # A directory of root's own for root's work: the data directory belongs to the service, which root doesn't trust.
     name = hashlib.sha256(str(directory.path).encode()).hexdigest()[:16]
     run_dir = Path("/run/lamplighter", name) if isolation == "full" else directory.path / "run"
     return Configuration(
         code_root=str(directory.code),
         run_dir=str(run_dir),
-        client=str(Path(catalogue.__file__).parent / "python"),
-        runtimes={name: Runtime(str(runtime.interpreter)) for name, runtime in runtimes.items()},
+        client=str(catalogue.CLIENT),
+        runtimes={},
         isolation=isolation,
     )
 
 
+def _interpreters(runtimes: Mapping[str, catalogue.InstalledRuntime]) -> dict[str, Runtime]:
+    return {name: Runtime(str(runtime.interpreter)) for name, runtime in runtimes.items()}
+
+
 def _give_root_away(directory: DataDirectory) -> None:
     try:
-        privileges.own(directory.path)
+        privileges.own(directory.path, FILE_NAME)
         package = Path(__file__).parents[1]
         privileges.drop([directory.path, package, Path(sys.prefix), Path(sys.base_prefix)])
     except OSError as error:
@@ -206,9 +229,9 @@ def _give_root_away(directory: DataDirectory) -> None:
         ) from error
 
 
-def _known_runtimes(runtimes: Mapping[str, catalogue.InstalledRuntime]) -> Runtimes:
+def _known_runtimes(settings: Settings, runtimes: Mapping[str, catalogue.InstalledRuntime]) -> Runtimes:
     def available(name: str) -> str | None:
-        return None if name in runtimes else catalogue.remedy(name)
+        return None if name in runtimes or settings.missing_runtimes == "accept" else catalogue.remedy(name)
 
     return Runtimes(available, catalogue.runtime_version_arn)
 
@@ -243,7 +266,8 @@ def _stop_or_quit(stop: asyncio.Event) -> None:
 
 
 def _ready_line(settings: Settings, listener: socket.socket, isolation: Isolation) -> str:
-    host, port = listener.getsockname()[:2]
+    address: tuple[str, int] = listener.getsockname()[:2]
+    host, port = address
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     auth = "on" if settings.auth else "off"

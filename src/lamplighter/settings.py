@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 IsolationChoice = Literal["auto", "full", "user", "none"]
+MissingRuntimes = Literal["refuse", "accept"]
 
 PREFIX = "LAMPLIGHTER_"
 FILE_NAME = "lamplighter.toml"  # looked for in the data directory
@@ -40,6 +41,7 @@ class Settings:
     account_id: str = "000000000000"
     region: str = "us-east-1"
     isolation: IsolationChoice = "auto"
+    missing_runtimes: MissingRuntimes = "refuse"
 
     @property
     def url(self) -> str:
@@ -159,6 +161,14 @@ OPTIONS = (
         "auto takes the strongest that this host can do (lamplighter doctor tells which).",
         _choice(get_args(IsolationChoice)),
     ),
+    Option(
+        "missing_runtimes",
+        "|".join(get_args(MissingRuntimes)),
+        "refuse",
+        "Whether functions may be created for runtimes that this host lacks. Accepted ones can be shown, changed and "
+        "published, but not invoked until the runtime is there.",
+        _choice(get_args(MissingRuntimes)),
+    ),
 )
 _BY_NAME = {option.name: option for option in OPTIONS}
 CONFIG_FLAG, CONFIG_VARIABLE = "--config", PREFIX + "CONFIG"
@@ -202,6 +212,7 @@ def read_settings(
         data_dir = cast(Path, _value("data_dir", _BY_NAME["data_dir"].read, given["data_dir"]))
     beside = data_dir / FILE_NAME
     if config is None and _exists(beside):
+        _refuse_foreign(beside)
         found = _read_file(beside, "the data directory")
         if "data_dir" in found:
             raise SettingsError(
@@ -243,6 +254,15 @@ def _refuse_open_door(settings: Settings, given: Mapping[str, _Given]) -> None:
             f"{given['auth'].source}: authentication can't be off while the service listens on {settings.host} "
             f"({host.source}), because whoever reaches that port could run code here; "
             "leave it on, or listen on 127.0.0.1."
+        )
+
+
+def _refuse_foreign(path: Path) -> None:
+    """The service, which gives root away, owns the data directory: what it may have written there is not root's to
+    obey."""
+    if os.geteuid() == 0 and path.stat().st_uid != 0:
+        raise SettingsError(
+            f"{path} does not belong to root, so root does not read it; chown it, or name a file elsewhere."
         )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from lamplighter.model.functions import FunctionId
 from lamplighter.store import migration, schema
 from lamplighter.store.contract import DataDirectoryInUse, DataDirectoryUnusable, StoreFailed
 from lamplighter.store.database import Database, Transaction
@@ -46,6 +47,23 @@ def test_one_write_of_a_group_that_fails_undoes_only_itself(tmp_path: Path):
         await database.close()
 
     run(main)
+
+
+def test_a_listener_that_fails_keeps_nobody_waiting(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    def broken(id: FunctionId) -> None:
+        raise KeyError(id)
+
+    async def main() -> None:
+        database = Database(tmp_path / "x.db")
+        heard: list[str] = []
+        database.listen(broken)
+        database.listen(lambda id: heard.append(id.name))
+        await database.write(lambda t: insert(t, "a"))
+        assert heard == ["a"]
+        await database.close()
+
+    run(main)
+    assert "a listener to changes failed" in caplog.text
 
 
 def test_a_full_disk_fails_the_write_keeps_the_rest_and_recovers(tmp_path: Path):

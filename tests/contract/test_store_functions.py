@@ -281,7 +281,8 @@ def test_a_cancelled_writer_does_not_hear_before_its_write_is_done(store):
 
 
 texts = st.text(st.characters(codec="utf-8"), max_size=30)
-packages = st.builds(CodePackage, digest=st.text("0123456789abcdef", min_size=64, max_size=64), size=st.integers(0, 2**63 - 1))
+digests = st.text("0123456789abcdef", min_size=64, max_size=64)
+packages = st.builds(CodePackage, digest=digests, size=st.integers(0, 2**63 - 1))
 functions = st.builds(
     FunctionVersion,
     id=st.builds(FunctionId, account=texts, region=texts, name=texts),

@@ -4,14 +4,15 @@ import os
 import shlex
 import stat
 import subprocess
+import sysconfig
 from pathlib import Path
 
 import pytest
-from support.service import clean_environment, run
 
 from lamplighter.cli.commands import COMMANDS
 from lamplighter.settings import OPTIONS
 from lamplighter.store.credentials import load_or_make
+from support.service import clean_environment, run
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -45,7 +46,7 @@ def test_a_wrong_setting_is_one_sentence_and_exit_code_2() -> None:
 def test_auth_off_is_refused_off_loopback() -> None:
     done = run("serve", "--auth", "off", "--host", "0.0.0.0")
     assert done.returncode == 2
-    assert done.stderr.startswith("lamplighter: --auth: authentication can't be off while the service listens on 0.0.0.0")
+    assert done.stderr.startswith("lamplighter: --auth: authentication can't be off while")
 
 
 def test_env_prints_lines_that_a_shell_takes_as_they_are(tmp_path: Path) -> None:
@@ -106,6 +107,4 @@ def test_runtimes_lists_the_interpreters_found_here() -> None:
 
 
 def _bin() -> Path:
-    import sysconfig
-
     return Path(sysconfig.get_path("scripts"))

@@ -1,16 +1,19 @@
 """`lamplighter serve`: how it starts, how it refuses to, and how it ends."""
 
+import http.client
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
+
 from support.functions import deploy_with
 from support.service import STOP, Service, run
 
@@ -57,7 +60,7 @@ def test_a_data_directory_of_somebody_else_is_one_sentence(tmp_path: Path) -> No
     theirs.mkdir(mode=0o700)
     # Somebody else may not enter root's directories either, so the interpreter is entered first and root given up then.
     script = (
-        "import os, sys; from lamplighter import app; from lamplighter.__main__ import main; import lamplighter.cli.serve;"
+        "import os, lamplighter.cli.serve; from lamplighter.__main__ import main;"
         "os.setgroups([]); os.setresgid(65534, 65534, 65534); os.setresuid(65534, 65534, 65534); main()"
     )
     done = subprocess.run(
@@ -79,35 +82,52 @@ def test_a_signal_ends_it_with_exit_code_0(number: signal.Signals, data_dir: Pat
 
 
 def test_it_drains_the_call_in_flight_finishes_and_no_new_one_is_taken(data_dir: Path) -> None:
-    with Service(data_dir) as service:
-        client = service.client()
-        name = deploy_with(client, SLOW, Timeout=30)
-        client.invoke(FunctionName=name, Payload=b'{"seconds": 0}')
-        answers: list[bytes] = []
-        call = threading.Thread(target=_invoke, args=(service, name, b'{"seconds": 3}', answers))
-        call.start()
-        _wait_for_environment_to_be_busy()
+    with Service(data_dir, "--auth", "off") as service, _call_in_flight(service, seconds=3) as call:
         service.process.send_signal(signal.SIGTERM)
         _wait_until_refused(service.port)
-        call.join(STOP)
-        assert answers == [b'"done"']
+        answer = call.getresponse()
+        assert (answer.status, answer.read()) == (200, b'"done"')
         assert service.wait() == 0
-        client.close()
 
 
 def test_a_second_signal_ends_it_at_once(data_dir: Path) -> None:
-    with Service(data_dir) as service:
-        client = service.client()
-        name = deploy_with(client, SLOW, Timeout=60)
-        client.invoke(FunctionName=name, Payload=b'{"seconds": 0}')
-        call = threading.Thread(target=_invoke, args=(service, name, b'{"seconds": 50}', []))
-        call.start()
-        _wait_for_environment_to_be_busy()
+    with Service(data_dir, "--auth", "off") as service, _call_in_flight(service, seconds=50) as call:
         service.process.send_signal(signal.SIGTERM)
         _wait_until_refused(service.port)
         begun = time.monotonic()
         service.process.send_signal(signal.SIGTERM)
-        service.wait()
+        assert service.wait() != 0
         assert time.monotonic() - begun < 5
-        call.join(STOP)
+        with pytest.raises((http.client.RemoteDisconnected, ConnectionResetError)):
+            call.getresponse()
+
+
+def _one_sentence(said: str) -> None:
+    last = said.splitlines()[-1]
+    assert last.startswith("lamplighter: ") and last.endswith("."), said
+    assert "Traceback" not in said
+
+
+@contextmanager
+def _call_in_flight(service: Service, seconds: int) -> Iterator[http.client.HTTPConnection]:
+    """A connection on which the service has read an Invoke that takes a while."""
+    client = service.client()
+    name = deploy_with(client, SLOW, Timeout=60)
+    call = http.client.HTTPConnection("127.0.0.1", service.port, timeout=STOP)
+    try:
+        call.request("POST", f"/2015-03-31/functions/{name}/invocations", json.dumps({"seconds": seconds}))
+        client.get_function(FunctionName=name)  # came after it, on one event loop: so that one has been read too
+        yield call
+    finally:
+        call.close()
         client.close()
+
+
+def _wait_until_refused(port: int) -> None:
+    deadline = time.monotonic() + STOP
+    while time.monotonic() < deadline:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=STOP).close()
+        except ConnectionRefusedError:
+            return
+    raise AssertionError("the service still takes connections after SIGTERM")

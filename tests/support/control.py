@@ -72,12 +72,31 @@ class ControlPlane:
 
     async def settled(self, name: str, version: str = "$LATEST") -> dict[str, Any]:
         """The configuration once nothing is in progress."""
-        async with asyncio.timeout(20):
-            while True:
-                answer = await self.call("GetFunctionConfiguration", FunctionName=name, Qualifier=version)
-                if answer["State"] != "Pending" and answer.get("LastUpdateStatus") != "InProgress":
-                    return answer
-                await asyncio.sleep(0.002)
+        answer: dict[str, Any] = {}
+
+        async def is_settled() -> bool:
+            answer.update(await self.call("GetFunctionConfiguration", FunctionName=name, Qualifier=version))
+            return answer["State"] != "Pending" and answer.get("LastUpdateStatus") != "InProgress"
+
+        await until(is_settled)
+        return await self.call("GetFunctionConfiguration", FunctionName=name, Qualifier=version)
+
+    async def packages_left(self, count: int) -> None:
+        """Wait until so many packages are kept: they go a moment after what needed them."""
+
+        async def are_left() -> bool:
+            return len(await self.blobs.digests()) == count
+
+        await until(are_left)
+
+
+async def until(condition: Callable[[], Coroutine[Any, Any, bool]]) -> None:
+    """Wait for a condition; a time-out when it does not come true."""
+    async with asyncio.timeout(20):
+        while True:
+            if await condition():
+                return
+            await asyncio.sleep(0.002)
 
 
 def function_id(name: str) -> FunctionId:

@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,12 +31,12 @@ class Transcript:
     log: str
 
 
-def ours(session: Session, root: Path, interpreter: str = sys.executable) -> Transcript:
-    return _run(session, root, [interpreter, "-c", OURS])
+def ours(session: Session, root: Path, interpreter: str = sys.executable, manner: str = "") -> Transcript:
+    return _serve(session, root, [interpreter, "-c", OURS], manner)
 
 
 def awslambdaric(session: Session, root: Path) -> Transcript:
-    return _run(session, root, [sys.executable, "-m", "awslambdaric", session.handler])
+    return _serve(session, root, [sys.executable, "-m", "awslambdaric", session.handler])
 
 
 def task_root(session: Session, parent: Path) -> Path:
@@ -49,35 +49,31 @@ def task_root(session: Session, parent: Path) -> Path:
     return root
 
 
-def _run(session: Session, root: Path, command: list[str]) -> Transcript:
-    with RuntimeApi(session.invocations, refuse=session.refuse) as api:
+def _serve(session: Session, root: Path, command: list[str], manner: str = "") -> Transcript:
+    with RuntimeApi(session.invocations, refuse=session.refuse, manner=manner) as api:
+        code, log = run(session, root, command, api)
+    return Transcript(code, tuple(map(_comparable, api.requests)), comparable_log(log))
+
+
+def run(session: Session, root: Path, command: list[str], api: RuntimeApi) -> tuple[int, bytes]:
+    """Exit code (0 where the session does not end of its own accord) and output of one process."""
+    variables = _variables(session, root, api.address)
+    with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(
-            command,
-            cwd=root,
-            env=_variables(session, root, api.address),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            command, cwd=root, env=variables, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
         )
-        log: list[bytes] = []
-        assert process.stdout is not None
-        reader = threading.Thread(target=lambda: log.append(process.stdout.read()))  # type: ignore[union-attr]
-        reader.start()
         try:
-            if session.ends:
-                process.wait(DEADLINE)
-            else:
+            if not session.ends:
                 assert api.idle.wait(DEADLINE), "the runtime did not answer all invocations"
                 if session.terminate:
                     process.send_signal(signal.SIGTERM)
-                    process.wait(DEADLINE)
+            if session.ends or session.terminate:
+                process.wait(DEADLINE)
         finally:
             process.kill()
             process.wait(DEADLINE)
-            reader.join(DEADLINE)
-            process.stdout.close()
-    code = process.returncode if session.ends or session.terminate else 0
-    return Transcript(code, tuple(map(_comparable, api.requests)), comparable_log(log[0]))
+        output.seek(0)
+        return (process.returncode if session.ends or session.terminate else 0), output.read()
 
 
 def _variables(session: Session, root: Path, address: str) -> dict[str, str]:

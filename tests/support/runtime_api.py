@@ -15,6 +15,7 @@ ROOT = "/2018-06-01/runtime"
 SPLIT = "split"  # send the answer in two pieces
 CHUNKED = "chunked"  # send the body in chunks
 TOGETHER = "together"  # hold a 202 until the next invocation is known, then send both at once
+CLOSE = "close"  # close the connection instead of answering GET next
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Invocation:
     event: bytes = b"{}"
     deadline_ms: int = 4_102_444_800_000
     headers: Mapping[str, str | None] = field(default_factory=dict[str, str | None])
+    status: int = 200
 
     def answer_headers(self) -> dict[str, str]:
         usual: dict[str, str | None] = {
@@ -51,7 +53,7 @@ class RuntimeApi:
     """Serves the invocations in order; `requests` holds all that came in but GET next. Use it with `with`.
 
     `refuse`: path suffix -> (status, body) to answer instead of 202. `manner`: how bytes go out, see the constants.
-    After the last invocation, GET next waits until the server is closed.
+    After the last invocation, GET next waits until the server is closed. With several runtimes, each gets one.
     """
 
     def __init__(
@@ -60,10 +62,13 @@ class RuntimeApi:
         *,
         refuse: Mapping[str, tuple[int, bytes]] | None = None,
         manner: str = "",
+        runtimes: int = 1,
     ) -> None:
         self.requests: list[Request] = []
-        self.idle = threading.Event()  # a runtime waits for more, or its connection is gone
-        self.recv_sizes: list[int] = []
+        self.idle = threading.Event()  # every runtime waits for more, or has closed its connection
+        self._runtimes = runtimes
+        self._idle_ones = 0
+        self._served: set[threading.Thread] = set()
         self._queue: SimpleQueue[Invocation] = SimpleQueue()
         for invocation in invocations:
             self._queue.put(invocation)
@@ -78,14 +83,6 @@ class RuntimeApi:
     @property
     def address(self) -> str:
         return f"127.0.0.1:{self._listener.getsockname()[1]}"
-
-    def give(self, invocation: Invocation) -> None:
-        self.idle.clear()
-        self._queue.put(invocation)
-
-    def drop_connections(self) -> None:
-        for connection in self._connections:
-            connection.shutdown(socket.SHUT_RDWR)
 
     def __enter__(self) -> Self:
         return self
@@ -117,40 +114,58 @@ class RuntimeApi:
             self._start(self._serve, connection)
 
     def _serve(self, connection: socket.socket) -> None:
-        held = b""
         with connection, connection.makefile("rb") as stream:
             try:
-                while (request := _read(stream, connection)) is not None:
-                    if request.method == "GET" and request.path == f"{ROOT}/invocation/next":
-                        answer = self._next()
-                        if answer is None:
-                            return
-                    else:
-                        self.requests.append(request)
-                        status, body = next(
-                            (value for suffix, value in self._refuse.items() if request.path.endswith(suffix)),
-                            (202, b'{"status":"OK"}'),
-                        )
-                        answer = self._encode(status, {"Content-Type": "application/json"}, body)
-                        if self._manner == TOGETHER and status == 202 and "/invocation/" in request.path:
-                            held = answer
-                            continue
-                    self._send(connection, held + answer)
-                    held = b""
+                self._answer_all(connection, stream)
             except ConnectionError:
                 pass  # the runtime's death is a legitimate answer
-            finally:
-                self.idle.set()
+            self._is_idle()
+
+    def _answer_all(self, connection: socket.socket, stream: BinaryIO) -> None:
+        held = b""
+        while (request := _read(stream)) is not None:
+            if request.method == "GET" and request.path == f"{ROOT}/invocation/next":
+                if self._manner == CLOSE:
+                    return
+                answer = self._next()
+                if answer is None:
+                    return
+            else:
+                self.requests.append(request)
+                status, body = next(
+                    (value for suffix, value in self._refuse.items() if request.path.endswith(suffix)),
+                    (202, b'{"status":"OK"}'),
+                )
+                answer = self._encode(status, {"Content-Type": "application/json"}, body)
+                if self._manner == TOGETHER and "/invocation/" in request.path:
+                    held = answer
+                    continue
+            self._send(connection, held + answer)
+            held = b""
 
     def _next(self) -> bytes | None:
-        while not self._closing.is_set():
-            try:
-                invocation = self._queue.get(timeout=0.02 if self.idle.is_set() else 0.001)
-            except Empty:
-                self.idle.set()
-                continue
-            return self._encode(200, invocation.answer_headers(), invocation.event)
-        return None
+        """None once the server is closed."""
+        if self._runtimes > 1 and threading.current_thread() in self._served:
+            invocation = None
+        else:
+            invocation = self._take()
+        self._served.add(threading.current_thread())
+        if invocation is None:
+            self._is_idle()
+            self._closing.wait()
+            return None
+        return self._encode(invocation.status, invocation.answer_headers(), invocation.event)
+
+    def _take(self) -> Invocation | None:
+        try:
+            return self._queue.get_nowait()
+        except Empty:
+            return None
+
+    def _is_idle(self) -> None:
+        self._idle_ones += 1
+        if self._idle_ones >= self._runtimes:
+            self.idle.set()
 
     def _encode(self, status: int, headers: Mapping[str, str], body: bytes) -> bytes:
         lines = [f"HTTP/1.1 {status} Whatever"] + [f"{name}: {value}" for name, value in headers.items()]
@@ -172,7 +187,7 @@ class RuntimeApi:
             connection.sendall(answer[start : start + 31])
 
 
-def _read(stream: BinaryIO, connection: socket.socket) -> Request | None:
+def _read(stream: BinaryIO) -> Request | None:
     line = stream.readline()
     if not line:
         return None
@@ -184,14 +199,5 @@ def _read(stream: BinaryIO, connection: socket.socket) -> Request | None:
         name, _, value = line.decode().partition(":")
         assert name.lower() not in headers, f"{name} came twice"
         headers[name.lower()] = value.strip()
-    if headers.get("expect", "").lower() == "100-continue":
-        connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
-    if headers.get("transfer-encoding") == "chunked":
-        body = b""
-        while size := int(stream.readline(), 16):
-            body += stream.read(size)
-            stream.readline()
-        stream.readline()
-    else:
-        body = stream.read(int(headers.get("content-length", 0)))
+    body = stream.read(int(headers.get("content-length", 0)))
     return Request(method, path, headers, body)

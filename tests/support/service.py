@@ -114,7 +114,7 @@ class Service:
         }
 
     def client(self, service: str = "lambda", **config: Any) -> Any:
-        """A boto3 client with the service's own credentials, without retries unless `config` (botocore's) wants some."""
+        """A boto3 client with the service's own credentials; no retries unless `config` (botocore's) wants some."""
         variables = self.environment()
         return boto3.client(
             service,

@@ -27,7 +27,7 @@ def serve(**flags: str | None) -> None:
     """
     settings = settings_of(flags)
     try:
-        code = app.serve(settings)
+        code = app.serve(settings, on_ready=click.echo)  # echo flushes, also into a pipe
     except app.StartupError as error:
         raise Refusal(error) from None
     sys.exit(code)

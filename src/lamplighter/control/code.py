@@ -8,6 +8,7 @@ blob when they are missing, and thrown away when the machine has restarted, sinc
 import asyncio
 import hashlib
 import io
+import logging
 import os
 import shutil
 import uuid
@@ -18,12 +19,15 @@ from pathlib import Path
 
 from lamplighter.control import packages
 from lamplighter.model.clock import Clock
+from lamplighter.model.errors import InvalidParameterValueException
 from lamplighter.model.functions import CodePackage
-from lamplighter.store.contract import Blobs, PackageReferences
+from lamplighter.store.contract import BlobDamaged, Blobs, PackageReferences
 
 LINGER = 1_000.0  # seconds an unpacked package stays after nothing needs it: an invocation under way takes up to 900
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 UNFINISHED = ".unfinished-"
+
+log = logging.getLogger(__name__)
 
 
 class Code:
@@ -45,13 +49,17 @@ class Code:
         """The package, durable, and not removed while the block runs, whether or not a row names it.
 
         When nothing names it after the block, it is gone again. Raises StoreFailed."""
-        digest = await asyncio.to_thread(lambda: hashlib.sha256(content).hexdigest())
+        package = await self.measure(content)
         try:
-            with self._holding(digest):
+            with self._holding(package.digest):
                 await self._blobs.put(content)
-                yield CodePackage(digest, len(content))
+                yield package
         finally:
-            await self.free((digest,))
+            await self.free((package.digest,))
+
+    async def measure(self, content: bytes) -> CodePackage:
+        """What the package would be, if it was kept."""
+        return CodePackage(await asyncio.to_thread(_digest, content), len(content))
 
     @contextmanager
     def _holding(self, digest: str) -> Generator[None]:
@@ -100,6 +108,14 @@ class Code:
         needed = await self._references.digests()
         await self.free(await self._blobs.digests() - needed)
         self._prepared = await asyncio.to_thread(self._recover, needed)
+
+    async def restore(self) -> None:
+        """Unpack what is needed and is not, one after the other: nobody waits, but whoever comes finds it done."""
+        for digest in await self._references.digests() - self._prepared:
+            try:
+                await self.ensure(digest)
+            except (OSError, BlobDamaged, InvalidParameterValueException) as error:
+                log.error("the package %s cannot be unpacked: %s", digest, error)
 
     async def close(self) -> None:
         """Waits for what is being unpacked."""
@@ -157,3 +173,7 @@ class Code:
             return True
         mark.write_text(boot)
         return False
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -14,7 +14,8 @@ import orjson
 from lamplighter.model.errors import InvalidParameterValueException, ResourceNotFoundException
 from lamplighter.model.functions import FunctionVersion
 from lamplighter.model.names import parse_layer_version
-from lamplighter.model.runtime_names import CREATABLE, unknown_runtime
+from lamplighter.model.runtime_names import unknown_runtime
+from lamplighter.runtimes.catalogue import RUNTIMES, no_longer_supported
 
 T = TypeVar("T")
 
@@ -24,43 +25,6 @@ LONGEST_TIMEOUT: Final = 900  # seconds
 LARGEST_ENVIRONMENT: Final = 4_096  # bytes of its JSON text
 MOST_LAYERS: Final = 5
 MOST_TAGS: Final = 50
-
-# Identifiers that AWS once gave out and now refuses, and those that came after its list in `CREATABLE` was recorded.
-RETIRED: Final = frozenset(
-    {
-        "nodejs",
-        "nodejs4.3",
-        "nodejs4.3-edge",
-        "nodejs6.10",
-        "nodejs8.10",
-        "nodejs10.x",
-        "nodejs12.x",
-        "nodejs14.x",
-        "java8",
-        "python2.7",
-        "python3.6",
-        "python3.7",
-        "dotnetcore1.0",
-        "dotnetcore2.0",
-        "dotnetcore2.1",
-        "dotnetcore3.1",
-        "go1.x",
-        "ruby2.5",
-        "ruby2.7",
-        "provided",
-    }
-)
-NEWER: Final = frozenset(
-    {
-        "nodejs26.x",
-        "python3.15",
-        "ruby4.0",
-        "java8.al2023",
-        "java11.al2023",
-        "java17.al2023",
-    }
-)
-CURRENT: Final = NEWER.union(CREATABLE)
 
 # Variables that Lambda sets itself and nobody may (AWS: spec 3).
 RESERVED_VARIABLES: Final = frozenset(
@@ -136,13 +100,11 @@ class Wanted:
 
 def check_runtime(runtime: str, available: Callable[[str], str | None]) -> None:
     """`available`: None for a runtime that this host has, else a sentence that says how to get it."""
-    if runtime in RETIRED:
-        raise InvalidParameterValueException(
-            f"The runtime parameter of {runtime} is no longer supported for creating or updating AWS Lambda functions. "
-            "We recommend you use a supported runtime while creating or updating functions."
-        )
-    if runtime not in CURRENT:
+    known = RUNTIMES.get(runtime)
+    if known is None:
         raise unknown_runtime(runtime)
+    if known.state == "retired":
+        raise no_longer_supported(runtime)
     remedy = available(runtime)
     if remedy is not None:
         raise InvalidParameterValueException(remedy)

@@ -190,14 +190,13 @@ class Functions:
             )
         content = await self._content(source, id)
 
+        def change(function: FunctionVersion, package: CodePackage) -> FunctionVersion:
+            return replace(function, code=package, architectures=architectures or function.architectures)
+
+        if dry_run:
+            return change(await self._existing(id), await self._code.measure(content))
         async with self._code.keeping(content) as package:
-
-            def change(function: FunctionVersion) -> FunctionVersion:
-                return replace(function, code=package, architectures=architectures or function.architectures)
-
-            if dry_run:
-                return change(await self._existing(id))
-            return await self._update(id, revision, change, publish)
+            return await self._update(id, revision, lambda function: change(function, package), publish)
 
     async def delete(self, reference: FunctionRef) -> None:
         """The function with everything that is its own, or one published version. Raises ResourceNotFound."""

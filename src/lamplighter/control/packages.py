@@ -108,7 +108,7 @@ def unpack(source: IO[bytes], into: Path) -> None:
                     os.fchmod(descriptor, mode)  # whatever the umask is
                 if written > LARGEST_UNZIPPED:
                     raise InvalidParameterValueException(f"Unzipped size must be smaller than {LARGEST_UNZIPPED} bytes")
-    _check_links(links)
+        _check_links(links)
     for path, target in links.items():
         (into / path).parent.mkdir(0o755, parents=True, exist_ok=True)
         os.symlink(target, into / path)

@@ -58,6 +58,7 @@ class Settling:
         await self._code.recover()
         self._changes.listen(self._changed)
         self._start(partial(self._look, None))
+        self._start(self._code.restore)
         self._start(self._sweep)
         return self
 

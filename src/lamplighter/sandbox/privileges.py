@@ -18,13 +18,16 @@ from lamplighter.sandbox import linux
 SERVICE_UID = 1_899_999_998
 
 
-def own(directory: Path) -> None:
-    """Make the service's uid the owner of everything in the data directory; cheap when it is already."""
+def own(directory: Path, but: str) -> None:
+    """Make the service's uid the owner of everything in the data directory; cheap when it is already.
+
+    `but`: a file in it that stays root's, because root reads it."""
     if directory.stat().st_uid == SERVICE_UID:
         return
     for path, directories, files in os.walk(directory):
         for name in (*directories, *files):
-            os.chown(f"{path}/{name}", SERVICE_UID, SERVICE_UID, follow_symlinks=False)
+            if name != but:
+                os.chown(f"{path}/{name}", SERVICE_UID, SERVICE_UID, follow_symlinks=False)
     # Last, so that an interrupted walk is repeated.
     os.chown(directory, SERVICE_UID, SERVICE_UID)
 

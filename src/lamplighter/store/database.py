@@ -180,10 +180,16 @@ class Database:
         """In the event loop, after the commit: first the listeners, so that nobody reads a stale cache."""
         for write in group:
             for id in write.changes:
-                for callback in self._listeners:
-                    callback(id)
+                self._tell(id)
         for write in group:
             if write.error is not None:
                 write.answer.set_exception(write.error)
             else:
                 write.answer.set_result(write.result)
+
+    def _tell(self, id: FunctionId) -> None:
+        for callback in self._listeners:
+            try:
+                callback(id)
+            except Exception:  # a bug of one listener must not keep the others and the writers waiting
+                log.exception("a listener to changes failed")

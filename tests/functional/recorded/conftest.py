@@ -5,12 +5,29 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
-import boto3
 import pytest
-from botocore.config import Config
 
 from functional.recorded.matching import Place
-from functional.recorded.support import Answer, Client, CreateFunction, PublishLayer, Recording, package, read, refusal
+from functional.recorded.support import (
+    USUAL,
+    Answer,
+    Client,
+    CreateFunction,
+    PublishLayer,
+    Recording,
+    RefusedCreation,
+    package,
+    read,
+    refusal,
+)
+from support.service import Service
+
+
+@pytest.fixture(scope="session")
+def client(service: Service) -> Iterator[Client]:
+    made = service.client(parameter_validation=False)
+    yield made
+    made.close()
 
 
 @pytest.fixture
@@ -55,6 +72,17 @@ def function(client: Client, role: str) -> Iterator[CreateFunction]:
             client.delete_function(FunctionName=one)
         except client.exceptions.ResourceNotFoundException:
             pass  # the test did
+
+
+@pytest.fixture
+def refused_creation(client: Client, name: str, role: str) -> RefusedCreation:
+    """What the service says to a creation that is fine but for `inputs`."""
+
+    def create(**inputs: Any) -> Answer:
+        valid = {"FunctionName": name, "Role": role, "Code": {"ZipFile": package()}, **USUAL}
+        return refusal(client.create_function, **valid | inputs)
+
+    return create
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ types, texts with their regular expressions.
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, TypeGuard
 
 RECORDED_ACCOUNT = "111111111111"
 
@@ -83,16 +83,12 @@ class Matching:
         return list(self._compare("", recorded, answer))
 
     def _compare(self, path: str, recorded: object, answer: object) -> Iterator[str]:
-        if isinstance(recorded, (dict, list)) and isinstance(answer, str):
+        if isinstance(answer, str) and (is_object(recorded) or is_list(recorded)):
             answer = _read_json(answer)  # policies and statements are texts on the wire
-        if isinstance(recorded, dict) and isinstance(answer, dict):
-            yield from self._compare_members(path, cast(dict[str, Any], recorded), cast(dict[str, Any], answer))
-        elif isinstance(recorded, list) and isinstance(answer, list):
-            recorded, answer = cast(list[Any], recorded), cast(list[Any], answer)
-            if len(recorded) != len(answer):
-                yield f"{path}: recorded {len(recorded)} items, answered {len(answer)}: {_short(answer)}"
-            for index, (one, other) in enumerate(zip(recorded, answer, strict=False)):
-                yield from self._compare(f"{path}[{index}]", one, other)
+        if is_object(recorded) and is_object(answer):
+            yield from self._compare_members(path, recorded, answer)
+        elif is_list(recorded) and is_list(answer):
+            yield from self._compare_items(path, recorded, answer)
         elif not self._same_value(path, recorded, answer):
             yield f"{path}: recorded {_short(recorded)}, answered {_short(answer)}{self._hint(recorded)}"
 
@@ -108,6 +104,12 @@ class Matching:
         for name in answer.keys() - recorded.keys() - {"ResponseMetadata"}:
             if self.day >= MEMBERS_SINCE.get(name, ""):
                 yield f"{path}.{name}: not recorded, answered {_short(answer[name])}"
+
+    def _compare_items(self, path: str, recorded: Sequence[Any], answer: Sequence[Any]) -> Iterator[str]:
+        if len(recorded) != len(answer):
+            yield f"{path}: recorded {len(recorded)} items, answered {len(answer)}: {_short(answer)}"
+        for index, (one, other) in enumerate(zip(recorded, answer, strict=False)):
+            yield from self._compare(f"{path}[{index}]", one, other)
 
     def _same_value(self, path: str, recorded: object, answer: object) -> bool:
         if not isinstance(recorded, str):
@@ -154,8 +156,17 @@ class Matching:
         return PLACEHOLDER.sub(lambda found: self.known.get(found["name"], found[0]), self._moved(text))
 
     def _hint(self, recorded: object) -> str:
-        known = [found["name"] for found in PLACEHOLDER.finditer(recorded if isinstance(recorded, str) else "")]
-        return "".join(f"; <{name}> is {self.known[name]}" for name in known if name in self.known)
+        met = {found["name"] for found in PLACEHOLDER.finditer(recorded if isinstance(recorded, str) else "")}
+        shown = sorted(met & self.known.keys() - {"region", "partition"})
+        return "".join(f"; <{name}> is {self.known[name]}" for name in shown)
+
+
+def is_object(value: object) -> TypeGuard[dict[str, Any]]:
+    return isinstance(value, dict)
+
+
+def is_list(value: object) -> TypeGuard[list[Any]]:
+    return isinstance(value, list)
 
 
 def parsed_refusal(refusal: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,24 +15,25 @@ from typing import Any, Final
 import pytest
 from botocore.exceptions import ClientError
 
-from functional.recorded.matching import Matching, Place
+from functional.recorded.matching import Matching, Place, is_list, is_object
 
 Client = Any  # boto3's clients have no types
 Answer = dict[str, Any]
 CreateFunction = Callable[..., Answer]
 PublishLayer = Callable[..., Answer]
+RefusedCreation = Callable[..., Answer]
 
 ANSWERS: Final = Path(__file__).parent / "answers"
 # What most recordings were made with.
-USUAL: Final = {
+USUAL: Final[dict[str, Any]] = {
     "Runtime": "python3.12",
     "Handler": "handler.handler",
     "Timeout": 30,
     "Environment": {"Variables": {}},
 }
-PLAIN: Final = {"Runtime": "python3.12", "Handler": "index.handler"}
+PLAIN: Final[dict[str, Any]] = {"Runtime": "python3.12", "Handler": "index.handler"}
 # Polling is quicker than the SDK's; together with MaxAttempts it is a deadline of 30 seconds.
-POLLING: Final = {"Delay": 0.05, "MaxAttempts": 600}
+POLLING: Final[dict[str, Any]] = {"Delay": 0.05, "MaxAttempts": 600}
 
 
 class Recording:
@@ -53,6 +54,7 @@ class Recording:
 
     def check(self, name: str, answer: object) -> None:
         """The answer is the recorded one."""
+        __tracebackhide__ = True
         self._compare(name, self._answers[name], answer)
 
     def check_without(self, members: set[str], name: str, answer: Answer) -> None:
@@ -78,15 +80,16 @@ class Recording:
         assert not self._left, f"{self.key}: never checked: {sorted(self._left)}"
 
     def _compare(self, name: str, recorded: object, answer: object) -> None:
+        __tracebackhide__ = True
         self._left.discard(name)
         differences = self._matching.differences(recorded, answer)
         assert not differences, "\n".join([f"{self.key}: {name}", *differences])
 
 
 def _without(members: set[str], value: Any) -> Any:
-    if isinstance(value, dict):
+    if is_object(value):
         return {name: _without(members, inner) for name, inner in value.items() if name not in members}
-    if isinstance(value, list):
+    if is_list(value):
         return [_without(members, inner) for inner in value]
     return value
 
@@ -122,7 +125,7 @@ def replays(*which: str) -> Callable[[Callable[..., None]], Any]:
             test(aws=aws, **fixtures)
             aws.finish()
 
-        return pytest.mark.parametrize("aws", which, indirect=True)(whole)
+        return pytest.mark.parametrize("aws", which, ids=which, indirect=True)(whole)
 
     return decorate
 
@@ -141,7 +144,8 @@ def refusal(call: Callable[..., Any], **inputs: Any) -> Answer:
     """What the service says when it refuses."""
     with pytest.raises(ClientError) as caught:
         call(**inputs)
-    return dict(caught.value.response)
+    error: Any = caught.value  # botocore has no types
+    return error.response
 
 
 def active(client: Client, name: str) -> None:

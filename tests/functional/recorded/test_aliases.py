@@ -16,13 +16,11 @@ from functional.recorded.support import (
 )
 
 STAGING = {"Variables": {"testenv": "staging"}}
-NO_WEIGHTS = {"AdditionalVersionWeights": {}}
+NO_WEIGHTS: dict[str, dict[str, float]] = {"AdditionalVersionWeights": {}}
 
 
 @replays("TestLambdaAlias::test_alias_lifecycle")
-def test_aliases_from_creation_to_deletion(
-    aws: Recording, client: Client, function: CreateFunction, name: str
-) -> None:
+def test_aliases_from_creation_to_deletion(aws: Recording, client: Client, function: CreateFunction, name: str) -> None:
     created = function(name, **PLAIN, Environment=STAGING)
     aws.check("create_response", created)
     active(client, name)
@@ -98,9 +96,7 @@ def test_invocations_follow_an_alias_when_it_moves(
         return {**answer, "Payload": json.loads(answer["Payload"].read())}
 
     code = {"ZipFile": package(TELLING % "version1")}
-    created = function(
-        name, Runtime="python3.12", Handler="handler.handler", Description="No version :(", Code=code
-    )
+    created = function(name, Runtime="python3.12", Handler="handler.handler", Description="No version :(", Code=code)
     aws.check("create_response", created)
     active(client, name)
     client.publish_version(FunctionName=name, Description="First version description :)")

@@ -53,9 +53,7 @@ def test_reserved_concurrency_is_shown_with_the_function(
 
 
 @replays("TestLambdaReservedConcurrency::test_function_concurrency_limits")
-def test_reserving_too_much_is_refused(
-    aws: Recording, client: Client, function: CreateFunction, name: str
-) -> None:
+def test_reserving_too_much_is_refused(aws: Recording, client: Client, function: CreateFunction, name: str) -> None:
     function(name, **USUAL)
     aws.known["min_unreserved_concurrency"] = str(LEAST_UNRESERVED)
 
@@ -68,9 +66,7 @@ def test_reserving_too_much_is_refused(
 
 
 @replays("TestLambdaProvisionedConcurrency::test_provisioned_concurrency_limits")
-def test_provisioning_too_much_is_refused(
-    aws: Recording, client: Client, function: CreateFunction, name: str
-) -> None:
+def test_provisioning_too_much_is_refused(aws: Recording, client: Client, function: CreateFunction, name: str) -> None:
     function(name, **USUAL, Publish=True)
     active(client, f"{name}:1")
     free = unreserved(client)

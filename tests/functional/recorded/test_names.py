@@ -2,13 +2,13 @@
 
 from typing import Any
 
-
 from functional.recorded.matching import Place, parsed_refusal
 from functional.recorded.support import (
     USUAL,
     Client,
     CreateFunction,
     Recording,
+    RefusedCreation,
     keys,
     package,
     refusal,
@@ -49,42 +49,38 @@ def validated(case: str, place: Place) -> dict[str, str]:
 
 
 @replays(*keys(VALIDATION))
-def test_names_and_qualifiers_are_validated(aws: Recording, client: Client, place: Place, role: str) -> None:
+def test_names_and_qualifiers_are_validated(
+    aws: Recording, client: Client, refused_creation: RefusedCreation, place: Place
+) -> None:
     case, _, operation = aws.key.removeprefix(f"{VALIDATION}[").removesuffix("]").rpartition("-")
-    inputs: dict[str, Any] = validated(case, place)
-    if operation == "create_function":
-        inputs |= {"Role": role, "Code": {"ZipFile": package()}, **USUAL}
-        if "Qualifier" in inputs:
-            inputs["FunctionName"] += f":{inputs.pop('Qualifier')}"
-    aws.check(f"{operation}_exception", parsed_refusal(refusal(getattr(client, operation), **inputs)))
+    inputs = validated(case, place)
+    if operation == "create_function":  # which has no parameter for the qualifier
+        answer = refused_creation(FunctionName=":".join(inputs.values()))
+    else:
+        answer = refusal(getattr(client, operation), **inputs)
+    aws.check(f"{operation}_exception", parsed_refusal(answer))
 
 
 @replays("TestLambdaFunction::test_function_arns")
 def test_functions_are_created_by_arn(
-    aws: Recording, client: Client, function: CreateFunction, name: str, place: Place, role: str
+    aws: Recording, function: CreateFunction, refused_creation: RefusedCreation, name: str, place: Place
 ) -> None:
-    def refused(name: str) -> object:
-        inputs = {"FunctionName": name, "Role": role, "Code": {"ZipFile": package()}, **USUAL}
-        return refusal(client.create_function, **inputs)
-
     aws.check("create-function-arn-response", function(place.arn(f"function:{name}-1"), **USUAL))
     partial = f"{place.account}:function:{name}-2"
     other = {"ZipFile": package("# other")}
     aws.check("create-function-partial-arn-response", function(partial, **USUAL, Code=other))
-    aws.check("invalid_function_name_exc", refused("invalid:function:name"))
-    aws.check("long_function_name_exc", refused("a" * 65))
+    aws.check("invalid_function_name_exc", refused_creation(FunctionName="invalid:function:name"))
+    aws.check("long_function_name_exc", refused_creation(FunctionName="a" * 65))
     aws.known["function-name"] = "a" * 100
-    aws.check("long_function_arn_exc", refused(place.arn(f"function:{'a' * 100}")))
+    aws.check("long_function_arn_exc", refused_creation(FunctionName=place.arn(f"function:{'a' * 100}")))
     elsewhere = Place(place.account, OTHER_REGION).arn("function:elsewhere")
-    aws.check("function_arn_other_region_exc", refused(elsewhere))
+    aws.check("function_arn_other_region_exc", refused_creation(FunctionName=elsewhere))
     another = Place("123456789012" if place.account != "123456789012" else "210987654321", place.region)
-    aws.check("function_arn_other_account_exc", refused(another.arn("function:elsewhere")))
+    aws.check("function_arn_other_account_exc", refused_creation(FunctionName=another.arn("function:elsewhere")))
 
 
 @replays(*keys("TestLambdaFunction::test_get_function_wrong_region["))
-def test_functions_of_other_regions_are_not_reachable(
-    aws: Recording, client: Client, place: Place, name: str
-) -> None:
+def test_functions_of_other_regions_are_not_reachable(aws: Recording, client: Client, place: Place, name: str) -> None:
     aws.known["wrong-region"] = OTHER_REGION
     arn = Place(place.account, OTHER_REGION).arn(f"function:{name}")
     aws.check("wrong_region_exception", refusal(operation(aws, client), FunctionName=arn))
@@ -122,5 +118,3 @@ def test_a_function_that_does_not_exist_is_not_invoked(aws: Recording, client: C
 def operation(aws: Recording, client: Client) -> Any:
     """That the key of the recording names between brackets."""
     return getattr(client, aws.key.partition("[")[2].removesuffix("]"))
-
-

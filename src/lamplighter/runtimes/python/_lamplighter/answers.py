@@ -92,7 +92,7 @@ class Encoder:
 
 
 def _members(value: Any) -> dict[Any, Any] | None:
-    """Of what becomes an object: mappings, and anything with an `_asdict` method that can be called, as named tuples."""
+    """Of what becomes an object: mappings, and named tuples or whatever else has an `_asdict` that can be called."""
     method = getattr(value, "_asdict", None)
     if callable(method):
         try:

@@ -118,7 +118,7 @@ class RuntimeApi:
 
     def _fail(self, line: str, message: str) -> NoReturn:
         sys.stderr.write(f"[ERROR] [{time.time_ns() // 1_000_000}] LAMBDA_RUNTIME {line}\n")
-        raise RuntimeError(message)
+        raise RuntimeError(message) from None
 
     def _send(self, data: bytes) -> None:
         try:

@@ -1,0 +1,94 @@
+"""`lamplighter doctor`: what this host can do, tried out rather than guessed, and what would give it the rest."""
+
+import sys
+from collections.abc import Iterator
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from lamplighter.cli.options import settings_of, settings_options
+from lamplighter.runtimes import catalogue
+from lamplighter.runtimes.interpreters import InstalledRuntime, installed
+from lamplighter.sandbox.cgroup import WANTED
+from lamplighter.sandbox.contract import Isolation
+from lamplighter.sandbox.probe import Host, probe
+from lamplighter.settings import IsolationChoice
+
+NAMES = {"cpu": "CPU", "pids": "processes"}  # of controllers, for people
+_CGROUP_REMEDY = (
+    "Start as root, or have systemd delegate a control group: Delegate=yes in the unit, or "
+    "`systemd-run --user --scope -p Delegate=yes lamplighter serve`."
+)
+
+
+@click.command(short_help="Show what this host can do, and how to get what is missing.")
+@settings_options("isolation", "data_dir")
+def doctor(**flags: str | None) -> None:
+    """Show what this host can do, how to get what is missing, and which isolation `--isolation auto` chooses.
+
+    Each line is tried out, with the rights of whoever runs this: ask as the user who is to run the service. The exit
+    code is 0 if the service can run here with the isolation it is set to.
+
+    \b
+    Examples:
+      lamplighter doctor
+      sudo lamplighter doctor                       what it could do as root
+      lamplighter doctor --isolation full && lamplighter serve --isolation full
+    """
+    wanted = settings_of(flags).isolation
+    host = probe()  # first of all, while this process has one thread
+    runtimes = installed()
+    console = Console(highlight=False)
+    user = "root" if host.root else "a user other than root"
+    console.print(f"Linux {host.kernel} on {host.machine}, as {user}\n")
+    console.print(_table(host, runtimes))
+    console.print(f"\n--isolation auto chooses [bold]{host.best}[/] here.")
+    isolation = host.best if wanted == "auto" else wanted
+    unheld = host.unheld(isolation)
+    if unheld:
+        console.print(f"With isolation {isolation}, these promises don't hold here:")
+    for sentence in unheld:
+        console.print(f"  [yellow]•[/] {sentence}")
+    reasons = list(_obstacles(host, wanted, runtimes))
+    for reason in reasons:
+        console.print(f"[red]{reason}[/]")
+    if not reasons:
+        console.print(f"[green]The service can run here, with isolation {isolation}.[/]")
+    sys.exit(1 if reasons else 0)
+
+
+def _table(host: Host, runtimes: dict[str, InstalledRuntime]) -> Table:
+    table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column()
+    table.add_column(overflow="fold")
+    for finding in host.findings:
+        _row(table, finding.name, finding.works, finding.remedy)
+    _row(table, f"cgroups: {host.cgroups}", bool(host.controllers), _CGROUP_REMEDY)
+    for name in WANTED:
+        _row(table, f"limits for {NAMES.get(name, name)}", name in host.controllers, _CGROUP_REMEDY)
+    for name, runtime in runtimes.items():
+        _row(table, f"{name}, from CPython {runtime.version}", True, "")
+    if not runtimes:
+        _row(table, "Python runtimes", False, catalogue.remedy("python3.13"))
+    return table
+
+
+def _row(table: Table, what: str, works: bool, remedy: str) -> None:
+    mark = Text("yes", "green") if works else Text("no", "bold red")
+    table.add_row(mark, Text(what), Text("" if works else _sentence(remedy)))
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:].rstrip(".") + "."
+
+
+def _obstacles(host: Host, wanted: IsolationChoice, runtimes: dict[str, InstalledRuntime]) -> Iterator[str]:
+    """Why the service could not do its work with the isolation it is set to."""
+    strength: dict[Isolation, int] = {"none": 0, "user": 1, "full": 2}
+    if wanted != "auto" and strength[wanted] > strength[host.best]:
+        yield f"Isolation {wanted} is not possible here{'' if host.root else ' without root'}: see the lines with no."
+    if not runtimes:
+        yield "There is no interpreter that functions could run on."

@@ -1,0 +1,117 @@
+"""Which runtimes there are, which of them can run on this host, and how to get one that can't yet.
+
+What AWS offers is a table (AWS: spec 3.7, appendix C). What this host has is found by `interpreters.py`; a runtime is
+named as on AWS and runs on the host's interpreter of that version.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from lamplighter.model.errors import InvalidParameterValueException
+from lamplighter.runtimes.interpreters import InstalledRuntime, installed
+
+__all__ = (
+    "CLIENT", "RUNTIMES", "InstalledRuntime", "Runtime", "installed", "no_longer_supported", "own_interpreter",
+    "remedy", "runtime_version_arn",
+)  # fmt: skip
+
+State = Literal["supported", "deprecated", "retired"]
+System = Literal["AL2", "AL2023"]
+
+CLIENT = Path(__file__).parent / "python"
+"""What a sandbox of a Python runtime has at /var/runtime."""
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """`state`: deprecated runtimes can still be created, retired ones can't. `system`: None where it is not known."""
+
+    name: str
+    state: State
+    system: System | None = None
+
+
+def _runtimes(state: State, system: System | None, names: str) -> dict[str, Runtime]:
+    return {name: Runtime(name, state, system) for name in names.split()}
+
+
+RUNTIMES: Mapping[str, Runtime] = {
+    **_runtimes("supported", "AL2023", "python3.15 python3.14 python3.13 python3.12"),
+    **_runtimes("supported", "AL2", "python3.11 python3.10"),
+    **_runtimes("deprecated", "AL2", "python3.9 python3.8"),
+    **_runtimes("supported", "AL2023", "nodejs26.x nodejs24.x nodejs22.x"),
+    **_runtimes("deprecated", "AL2023", "nodejs20.x"),
+    **_runtimes("deprecated", "AL2", "nodejs18.x nodejs16.x"),
+    **_runtimes("supported", "AL2023", "java25 java21 java17.al2023 java11.al2023 java8.al2023"),
+    **_runtimes("supported", "AL2", "java17 java11 java8.al2"),
+    **_runtimes("supported", "AL2023", "dotnet10 dotnet8"),
+    **_runtimes("deprecated", "AL2", "dotnet6"),
+    **_runtimes("supported", "AL2023", "ruby4.0 ruby3.4 ruby3.3"),
+    **_runtimes("deprecated", "AL2", "ruby3.2"),
+    **_runtimes("supported", "AL2023", "provided.al2023"),
+    **_runtimes("supported", "AL2", "provided.al2"),
+    **_runtimes("supported", None, "custom"),
+    **_runtimes("retired", None, "python3.7 python3.6 python2.7"),
+    **_runtimes(
+        "retired", None, "nodejs14.x nodejs12.x nodejs10.x nodejs8.10 nodejs6.10 nodejs4.3 nodejs4.3-edge nodejs"
+    ),
+    **_runtimes("retired", None, "java8 go1.x provided"),
+    **_runtimes("retired", None, "dotnetcore3.1 dotnetcore2.1 dotnetcore2.0 dotnetcore1.0"),
+    **_runtimes("retired", None, "ruby2.7 ruby2.5"),
+}
+
+
+def no_longer_supported(name: str) -> InvalidParameterValueException:
+    """The refusal of a retired runtime at create and update (AWS: appendix F)."""
+    return InvalidParameterValueException(
+        f"The runtime parameter of {name} is no longer supported for creating or updating AWS Lambda functions. "
+        "We recommend you use a supported runtime while creating or updating functions."
+    )
+
+
+def runtime_version_arn(runtime: str, region: str) -> str:
+    """The same for a runtime at all times and on all hosts."""
+    digest = hashlib.sha256(f"lamplighter runtime {runtime}".encode()).hexdigest()
+    return f"arn:aws:lambda:{region}::runtime:{digest}"
+
+
+def remedy(name: str) -> str:
+    """A sentence for people: what makes the runtime, of which this host has no interpreter, work here."""
+    runtime = RUNTIMES.get(name)
+    if runtime is None:
+        return f"{name} is not a runtime of AWS Lambda."
+    if runtime.state == "retired":
+        return f"AWS has retired {name}; use a newer runtime."
+    if not name.startswith("python"):
+        return f"{name} does not run on this host yet; Python runtimes do."
+    version = name.removeprefix("python")
+    if version == "3.8":
+        return f"{name} does not run here: the oldest Python that does is 3.9."
+    return (
+        f"Install CPython {version}, for example with `uv python install {version}` or `pyenv install {version}`, "
+        "and start Lamplighter again."
+    )
+
+
+# The interpreter reads these when it starts, which a forked process does not.
+_READ_AT_START = frozenset(
+    f"PYTHON{name}"
+    for name in (
+        "ASYNCIODEBUG", "CASEOK", "COERCECLOCALE", "CPU_COUNT", "DEBUG", "DEVMODE", "DONTWRITEBYTECODE",
+        "FAULTHANDLER", "HASHSEED", "HOME", "INSPECT", "INTMAXSTRDIGITS", "IOENCODING", "MALLOC", "NODEBUGRANGES",
+        "OPTIMIZE", "PERFSUPPORT", "PLATLIBDIR", "PROFILEIMPORTTIME", "PYCACHEPREFIX", "SAFEPATH", "TRACEMALLOC",
+        "UTF8", "VERBOSE", "WARNDEFAULTENCODING", "WARNINGS",
+    )
+)  # fmt: skip
+
+
+def own_interpreter(runtime: InstalledRuntime, client: str, variables: Mapping[str, str]) -> tuple[str, ...] | None:
+    """The command that runs the function in an interpreter of its own, where its variables ask for one; None: fork.
+
+    `client`: where the sandbox has the runtime client. Slower to start by the interpreter's own start."""
+    if _READ_AT_START.isdisjoint(variables):
+        return None
+    return (str(runtime.interpreter), f"{client}/bootstrap.py")

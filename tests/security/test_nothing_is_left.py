@@ -1,0 +1,158 @@
+"""What a sandbox took is given back, however it, the fork server, the server or the service ended."""
+
+import asyncio
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+import lamplighter
+from lamplighter.sandbox.cgroup import hierarchies
+from lamplighter.sandbox.client import ServerSandboxes
+from lamplighter.sandbox.contract import Isolation, SandboxSpec
+from lamplighter.sandbox.messages import Configuration, Runtime
+from support.sandbox_server import CLIENT, VARIABLES, descendants, needs, serving, story, until
+
+MODES = pytest.mark.parametrize("mode", [pytest.param("full", marks=pytest.mark.root), "user", "none"])
+STARTS = 40
+
+
+@MODES
+@story
+async def test_after_many_starts_and_ends_nothing_is_left_of_them(mode: Isolation) -> None:
+    async with serving(mode) as bench:
+        for _ in range(3):
+            await (await bench.guest()).end()
+        await until(lambda: len(descendants(bench.server)) == _resting(mode), "only empty sandboxes wait")
+        ours, server = _descriptors(os.getpid()), _descriptors(_served_by(bench.server))
+        mounts = _mounts(_served_by(bench.server))
+        for _ in range(STARTS // 4):
+            guests = await asyncio.gather(*(bench.guest() for _ in range(4)))
+            await guests[0].run("import subprocess; subprocess.Popen(['sleep', '1000'])")
+            await asyncio.gather(*(guest.end() for guest in guests))
+        await until(lambda: len(descendants(bench.server)) == _resting(mode), "only empty sandboxes wait")
+        assert _descriptors(os.getpid()) == ours
+        await until(lambda: _descriptors(_served_by(bench.server)) == server, "the server has closed what it opened")
+        assert _mounts(_served_by(bench.server)) == mounts
+        run_dir = bench.run_dir
+        groups = _groups(run_dir)
+        assert len(groups) in (0, _empty_kept(mode) * len(hierarchies()))
+        left = descendants(bench.server)
+    await until(lambda: not any(_alive(pid) for pid in left), "everything has ended")
+    assert not run_dir.exists()
+    assert not _parents(run_dir)
+
+
+_SERVICE = """
+import asyncio, sys
+from support.sandbox_server import VARIABLES
+from lamplighter.sandbox.client import ServerSandboxes
+from lamplighter.sandbox.contract import SandboxSpec
+from lamplighter.sandbox.messages import Configuration, Runtime
+
+async def main():
+    code_root, run_dir, client, mode, digest = sys.argv[1:]
+    told = Configuration(code_root, run_dir, client, {"python": Runtime(sys.executable)}, mode)
+    sandboxes = await ServerSandboxes.launch(told)
+    kept = [await sandboxes.start(SandboxSpec("python", digest, VARIABLES)) for _ in range(3)]
+    print("up", flush=True)
+    await asyncio.sleep(1000)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("mode", ["full", "none"])
+@pytest.mark.parametrize("victim", ["service", "server"])
+@story
+async def test_kill_9_of_ours_leaves_nothing_running_and_a_new_start_removes_the_rest(
+    mode: Isolation, victim: str
+) -> None:
+    needs(mode if os.geteuid() == 0 else "full")
+    with tempfile.TemporaryDirectory(prefix="lamplighter-test-") as place:
+        digest = hashlib.sha256(b"").hexdigest()
+        code_root, run_dir = Path(place, "code"), Path(place, "run")
+        (code_root / digest).mkdir(parents=True)
+        with _service(str(code_root), str(run_dir), str(CLIENT), mode, digest) as service:
+            assert service.stdout and service.stdout.readline() == b"up\n"
+            inside = descendants(service.pid)
+            (server,) = [pid for pid in inside if _parent(pid) == service.pid]
+            assert len(inside) > 6
+            os.kill(service.pid if victim == "service" else server, signal.SIGKILL)
+            if victim == "server":
+                await until(lambda: not any(_alive(pid) for pid in inside if pid != server), "what it held has ended")
+            service.kill()
+        await until(lambda: not any(_alive(pid) for pid in inside), "everything has ended")
+        if victim == "service":
+            await until(lambda: not run_dir.exists() and not _parents(run_dir), "the server has cleaned up")
+        told = Configuration(str(code_root), str(run_dir), str(CLIENT), {"python": Runtime(sys.executable)}, mode)
+        sandboxes = await ServerSandboxes.launch(told)
+        try:
+            assert not _groups(run_dir)
+            sandbox = await sandboxes.start(SandboxSpec("python", digest, VARIABLES))
+            await sandbox.end()
+        finally:
+            await sandboxes.close()
+        assert not _parents(run_dir)
+
+
+def _service(*arguments: str) -> "subprocess.Popen[bytes]":
+    paths = [Path(lamplighter.__file__).parents[1], CLIENT.parents[1]]
+    return subprocess.Popen(
+        [sys.executable, "-c", _SERVICE, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths))},
+    )
+
+
+def _empty_kept(mode: Isolation) -> int:
+    return 0 if mode == "none" else 2
+
+
+def _resting(mode: Isolation) -> int:
+    """Processes below the server: the fork server, two for each empty sandbox, in user one more that is the server."""
+    return 1 + 2 * _empty_kept(mode) + (mode == "user")
+
+
+def _served_by(pid: int) -> int:
+    """The process that is the server: in isolation user the child of the one we started."""
+    below = descendants(pid)
+    command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    same = [child for child in below if Path(f"/proc/{child}/cmdline").read_bytes() == command]
+    return same[0] if same else pid
+
+
+def _mounts(pid: int) -> int:
+    return Path(f"/proc/{pid}/mountinfo").read_text().count("\n")
+
+
+def _descriptors(pid: int) -> int:
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def _parents(run_dir: Path) -> list[Path]:
+    name = "lamplighter-" + hashlib.sha256(os.path.realpath(run_dir).encode()).hexdigest()[:16]
+    places = [place / name for found in hierarchies() for place in {found.own, found.top}]
+    return [place for place in places if place.exists()]
+
+
+def _groups(run_dir: Path) -> list[Path]:
+    return [entry for parent in _parents(run_dir) for entry in parent.iterdir() if entry.is_dir()]
+
+
+def _parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
+    except OSError:
+        return False
