@@ -68,8 +68,8 @@ bench: $(READY)
 # The lock holds versions and hashes but no addresses: where packages come from is for each machine to say.
 lock:
 	@command -v uv >/dev/null || { echo 'make lock needs uv (see its documentation for how to install it).' >&2; exit 1; }
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
-	  --no-emit-find-links --group dev pyproject.toml -o requirements.lock
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	  --group dev pyproject.toml -o requirements.lock
 
 clean:
 	rm -rf .venv .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist src/*.egg-info

@@ -42,7 +42,7 @@ class Program:
         if self.match is None:
             self.stop()
             outcome = "ended" if settled else f"was not ready after {START:.0f} s"
-            said = " | ".join(self._tail) or "(it said nothing)"
+            said = " ".join(list(self._tail)[-2:]) or "(it said nothing)"  # where a traceback has its reason
             raise Unavailable(f"{' '.join(self._command[1:4])} {outcome}: {said[-400:]}")
         return self
 

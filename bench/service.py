@@ -58,11 +58,10 @@ class Service:
     @contextmanager
     def functions(self, names: Sequence[str], handler: str = "handlers.echo", client: str = "lean") -> Generator[None]:
         """Deployed and Active, for as long as the block lasts."""
-        package, settings = _package(client)
+        package, settings = _package(client, handler)
         created: list[str] = []
         try:
             for name in names:
-                settings = {"Runtime": PYTHON, "Handler": handler, "Timeout": 60, **settings}
                 with _refusals(f"CreateFunction {name}"):
                     self._client.create_function(FunctionName=name, Role=ROLE, Code={"ZipFile": package}, **settings)
                 created.append(name)
@@ -123,17 +122,15 @@ def _refusals(what: str) -> Generator[None]:
         raise Unavailable(f"{what}: {error}") from None
 
 
-def _package(client: str) -> tuple[bytes, dict[str, Any]]:
-    """The deployment package, and the settings that make its environments run under this runtime client.
-
-    AWS's own client takes the runtime's place by way of a wrapper script, as AWS documents it for managed runtimes."""
+def _package(client: str, handler: str) -> tuple[bytes, dict[str, Any]]:
+    """The deployment package, and the settings that make its environments run under this runtime client."""
     files = {"handlers.py": (GUEST / "handlers.py").read_bytes()}
-    settings: dict[str, Any] = {}
+    settings: dict[str, Any] = {"Runtime": PYTHON, "Handler": handler, "Timeout": 60}
     if client == "awslambdaric":
         for name in ("awslambdaric", "simplejson", "snapshot-restore-py"):
             files |= _installed(name)
-        files["wrapper"] = f'#!/bin/sh\nexec /var/lang/bin/{PYTHON} -m awslambdaric "$_HANDLER"\n'.encode()
-        settings["Environment"] = {"Variables": {"AWS_LAMBDA_EXEC_WRAPPER": "/var/task/wrapper"}}
+        files["switch.py"] = (GUEST / "switch.py").read_bytes()
+        settings |= {"Handler": "switch.handler", "Environment": {"Variables": {"REAL_HANDLER": handler}}}
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in files.items():

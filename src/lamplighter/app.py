@@ -20,6 +20,7 @@ from pathlib import Path
 
 import uvloop
 
+from lamplighter.api.aliases import AliasOperations
 from lamplighter.api.downloads import PATH as DOWNLOADS
 from lamplighter.api.downloads import Downloads
 from lamplighter.api.functions import FunctionOperations
@@ -29,9 +30,13 @@ from lamplighter.api.protocol import Wire
 from lamplighter.api.server import FrontDoor
 from lamplighter.api.sigv4 import Verifier
 from lamplighter.api.unavailable import unavailable
+from lamplighter.api.versions import VersionOperations
+from lamplighter.control.aliases import Aliases
 from lamplighter.control.code import Code
-from lamplighter.control.functions import Functions, Runtimes
+from lamplighter.control.functions import CODE_STORAGE, Functions, Runtimes
+from lamplighter.control.preparing import Preparing
 from lamplighter.control.settling import Settling
+from lamplighter.control.versions import Versions
 from lamplighter.invoke.assignment import InProcessAssignment
 from lamplighter.invoke.invoker import Invoker
 from lamplighter.invoke.limits import Limits
@@ -120,21 +125,29 @@ async def _front_door(
     async with AsyncExitStack() as stack:
         database = Database(directory.database)
         stack.push_async_callback(database.close)
-        stored, references = SqliteFunctions(database), SqlitePackageReferences(database)
+        stored, references, records = (
+            SqliteFunctions(database),
+            SqlitePackageReferences(database),
+            SqliteRecords(database),
+        )
         blobs = FileBlobs(directory.blobs)
         code = Code(blobs, references, directory.code, clock)
         worker = Worker(sandboxes, clock, _no_credentials)
         stack.push_async_callback(worker.close)
-        assignment = InProcessAssignment(worker, clock, Limits())
+        assignment = InProcessAssignment(Preparing(worker, code), clock, Limits())
         stack.push_async_callback(assignment.close)
-        invoker = Invoker(stored, database, assignment)
+        invoker = Invoker(stored, records, database, assignment)
         stack.push_async_callback(invoker.close)
         await stack.enter_async_context(Settling(stored, database, code, clock))
-        functions = Functions(stored, references, code, _known_runtimes(settings, runtimes), clock)
-        await _warm_runtimes(settings, stored, SqliteRecords(database), database, sandboxes)
+        functions = Functions(stored, references, records, code, _known_runtimes(settings, runtimes), clock)
+        await _warm_runtimes(settings, stored, records, database, sandboxes)
         downloads = Downloads(_derived(owned, "downloads"), blobs, clock)
-        served = FunctionOperations(functions, downloads).operations()
-        operations: dict[str, Operation] = {name: unavailable(name) for name in wire.operations} | dict(served)
+        operations: dict[str, Operation] = {
+            **{name: unavailable(name) for name in wire.operations},
+            **FunctionOperations(functions, downloads).operations(),
+            **VersionOperations(Versions(stored, references, clock, CODE_STORAGE)).operations(),
+            **AliasOperations(Aliases(records)).operations(),
+        }
         yield FrontDoor(
             wire,
             _verify(settings, owned, clock),

@@ -1,6 +1,7 @@
 """The Python runtime client on every interpreter of this host answers as on the one that is compared with AWS's."""
 
 import sys
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -26,14 +27,14 @@ def sessions() -> dict[str, Session]:
 
 
 @pytest.fixture(scope="module")
-def transcripts(sessions: dict[str, Session], tmp_path_factory: pytest.TempPathFactory) -> Transcripts:
+def transcripts(sessions: dict[str, Session], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Transcripts]:
     started: Transcripts = {}
     roots = {name: task_root(sessions[name], tmp_path_factory.mktemp("task").resolve()) for name in SMOKE}
     with ThreadPoolExecutor(3) as pool:
         for interpreter in {sys.executable, *INTERPRETERS.values()}:
             for name in SMOKE:
                 started[interpreter, name] = pool.submit(ours, sessions[name], roots[name], interpreter)
-    return started
+        yield started
 
 
 @pytest.mark.parametrize("runtime", INTERPRETERS)

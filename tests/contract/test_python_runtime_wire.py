@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from support.python_clients import CLIENT, Transcript, ours, run, task_root
+from support.python_clients import CLIENT, OURS, Transcript, ours, run, task_root
 from support.python_corpus import PYTHON_312, Session, invocation
 from support.runtime_api import CHUNKED, CLOSE, SPLIT, TOGETHER, Invocation, RuntimeApi
 
@@ -161,15 +161,7 @@ def _next_answer(request_id: str, event: bytes) -> bytes:
     return head.encode() + event
 
 
-def _command() -> list[str]:
-    return [
-        sys.executable,
-        "-c",
-        f"import sys; sys.path.insert(0, {str(CLIENT)!r}); import bootstrap; bootstrap.main()",
-    ]
-
-
 def _spawn(session: Session, root: Path, listener: socket.socket) -> subprocess.Popen[bytes]:
     address = f"127.0.0.1:{listener.getsockname()[1]}"
     variables = {"_HANDLER": session.handler, "LAMBDA_TASK_ROOT": str(root), "AWS_LAMBDA_RUNTIME_API": address}
-    return subprocess.Popen(_command(), cwd=root, env=variables, stderr=subprocess.DEVNULL)
+    return subprocess.Popen([sys.executable, "-c", OURS], cwd=root, env=variables, stderr=subprocess.DEVNULL)

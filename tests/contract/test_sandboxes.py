@@ -54,6 +54,10 @@ async def test_standard_output_and_error_come_through_one_pipe(mode: Isolation) 
         ("os.kill(os.getpid(), 9)", Exit(signal=9)),
         ("os.kill(os.getpid(), 15)", Exit(signal=15)),
         ("os.abort()", Exit(signal=6)),
+        ("raise SystemExit", Exit(code=0)),
+        ("raise SystemExit(3)", Exit(code=3)),
+        ("raise SystemExit('no')", Exit(code=1)),
+        ("raise KeyboardInterrupt", Exit(code=1)),
     ],
 )
 @story

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from lamplighter.model.functions import CodePackage, FunctionId, FunctionVersion, LayerRef
 from lamplighter.store import contract, values
 from lamplighter.store.database import Database
+from lamplighter.store.records import SqliteRecords
 from lamplighter.store.sqlite import SqliteFunctions, SqlitePackageReferences
 from support.control import ACCOUNT, REGION, function_id, run
 
@@ -21,14 +22,20 @@ from support.control import ACCOUNT, REGION, function_id, run
 class Store:
     functions: contract.Functions
     references: contract.PackageReferences
+    records: contract.Records
     changes: contract.Changes
+
+    async def delete_version(self, name: str, version: str) -> frozenset[str] | None:
+        return await self.records.transact(
+            ACCOUNT, REGION, lambda transaction: transaction.delete_version(name, version)
+        )
 
 
 @asynccontextmanager
 async def sqlite(path: Path) -> AsyncIterator[Store]:
     database = Database(path / "test.db")
     try:
-        yield Store(SqliteFunctions(database), SqlitePackageReferences(database), database)
+        yield Store(SqliteFunctions(database), SqlitePackageReferences(database), SqliteRecords(database), database)
     finally:
         await database.close()
 
@@ -170,9 +177,12 @@ def test_published_versions_count_up_and_no_number_is_used_again(store):
                 a_function("f", revision="r2"), "r1", publish=a_function("f", revision="p2")
             )
             assert second is not None and second.version == "2"
-            assert await s.functions.delete_version(id, "2") == {"aa" * 32}
-            assert await s.functions.delete_version(id, "2") is None
-            assert await s.functions.delete_version(id, "$LATEST") is None
+            assert [version.version for version in await s.functions.versions(id, None, 9)] == ["$LATEST", "1", "2"]
+            assert [version.version for version in await s.functions.versions(id, "$LATEST", 1)] == ["1"]
+            assert await s.delete_version("f", "2") == {"aa" * 32}
+            assert await s.delete_version("f", "2") is None
+            assert await s.delete_version("f", "$LATEST") is None
+            assert [version.version for version in await s.functions.versions(id, "1", 9)] == []
             assert await s.functions.newest(id) is None
             third = await s.functions.replace(
                 a_function("f", revision="r3"), "r2", publish=a_function("f", revision="p3")

@@ -36,7 +36,7 @@ async def test_after_many_starts_and_ends_nothing_is_left_of_them(mode: Isolatio
             await guests[0].run("import subprocess; subprocess.Popen(['sleep', '1000'])")
             await asyncio.gather(*(guest.end() for guest in guests))
         await until(lambda: len(descendants(bench.server)) == _resting(mode), "only empty sandboxes wait")
-        assert _descriptors(os.getpid()) == ours
+        await until(lambda: _descriptors(os.getpid()) == ours, "we have closed what we opened")
         await until(lambda: _descriptors(_served_by(bench.server)) == server, "the server has closed what it opened")
         assert _mounts(_served_by(bench.server)) == mounts
         run_dir = bench.run_dir

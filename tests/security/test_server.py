@@ -5,6 +5,7 @@ import json
 import os
 import random
 import socket
+from typing import Any
 
 import pytest
 
@@ -68,7 +69,7 @@ async def test_descriptors_nobody_asked_for_are_closed(mode: Isolation) -> None:
 async def test_an_id_in_use_is_refused_and_its_owner_undisturbed(mode: Isolation) -> None:
     async with serving(mode) as bench:
         guest = await bench.guest()
-        start = {
+        start: dict[str, Any] = {
             "type": "start", "id": 1, "runtime": "python", "code": bench.package({"x": ""}), "layers": [],
             "variables": {}, "memory_size": 128, "ephemeral_storage": 512, "command": None,
         }  # fmt: skip

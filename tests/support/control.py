@@ -3,23 +3,28 @@
 import asyncio
 import io
 import zipfile
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lamplighter.api.aliases import AliasOperations
 from lamplighter.api.downloads import Downloads
 from lamplighter.api.functions import FunctionOperations
-from lamplighter.api.http import Call, Caller
+from lamplighter.api.http import Call, Caller, Operation
+from lamplighter.api.versions import VersionOperations
+from lamplighter.control.aliases import Aliases
 from lamplighter.control.code import Code
 from lamplighter.control.functions import Functions, Runtimes
 from lamplighter.control.settling import Settling
+from lamplighter.control.versions import Versions
 from lamplighter.model.clock import Clock, SystemClock
 from lamplighter.model.functions import FunctionId
 from lamplighter.store.blobs import FileBlobs
 from lamplighter.store.database import Database
 from lamplighter.store.directory import DataDirectory
+from lamplighter.store.records import SqliteRecords
 from lamplighter.store.sqlite import SqliteFunctions, SqlitePackageReferences
 
 ACCOUNT = "111111111111"
@@ -52,14 +57,15 @@ class ControlPlane:
     database: Database
     stored: SqliteFunctions
     references: SqlitePackageReferences
+    records: SqliteRecords
     blobs: FileBlobs
     code: Code
     functions: Functions
     downloads: Downloads
-    operations: FunctionOperations
+    operations: Mapping[str, Operation]
 
     async def call(self, operation: str, **members: Any) -> dict[str, Any]:
-        return await self.operations.operations()[operation](CALL, members)
+        return await self.operations[operation](CALL, members)
 
     async def create(self, name: str, **members: Any) -> dict[str, Any]:
         defaults: dict[str, Any] = {
@@ -117,16 +123,20 @@ async def control_plane(
         database = Database(directory.database)
         try:
             stored = SqliteFunctions(database)
-            references = SqlitePackageReferences(database)
+            references, records = SqlitePackageReferences(database), SqliteRecords(database)
             blobs = FileBlobs(directory.blobs)
             code = Code(blobs, references, directory.code, clock)
             async with Settling(stored, database, code, clock, creation, update):
                 runtimes = Runtimes(available, lambda name, region: f"arn:aws:lambda:{region}::runtime:{name}")
-                functions = Functions(stored, references, code, runtimes, clock, code_storage)
+                functions = Functions(stored, references, records, code, runtimes, clock, code_storage)
                 downloads = Downloads(b"s" * 32, blobs, clock)
-                operations = FunctionOperations(functions, downloads)
+                operations = {
+                    **FunctionOperations(functions, downloads).operations(),
+                    **VersionOperations(Versions(stored, references, clock, code_storage)).operations(),
+                    **AliasOperations(Aliases(records)).operations(),
+                }
                 yield ControlPlane(
-                    directory, database, stored, references, blobs, code, functions, downloads, operations
+                    directory, database, stored, references, records, blobs, code, functions, downloads, operations
                 )
         finally:
             await database.close()

@@ -95,27 +95,25 @@ CONTEXTS = (
     invocation("context_no_time", 54, {"Lambda-Runtime-Deadline-Ms": "1000"}),
 )  # fmt: skip
 
+_RAW_EVENTS: tuple[tuple[bytes, dict[str, str | None]], ...] = (
+    (b"{}", {}),
+    (b"null", {}),
+    (b'"text"', {}),
+    (b" [1, 2.50, 1e3, -0, true] \n", {}),
+    (b'{"a": 1, "a": 2}', {}),
+    ('{"ü": "☃ \\ud83d\\ude00"}'.encode(), {}),
+    (b'{"lone": "\\ud800"}', {}),
+    (b"12345678901234567890123", {}),
+    (b'"' + b"x" * 300_000 + b'"', {}),
+    (b"", {}),
+    (b"not json", {}),
+    (b"NaN", {}),
+    (b'"\xff"', {}),
+    (b"raw \xff bytes", {"Content-Type": "text/plain"}),
+    (b'{"a": 1}', {"Content-Type": "application/json; charset=utf-8"}),
+)
 EVENTS = tuple(
-    Invocation(f"event-{number}", event, headers=headers)
-    for number, (event, headers) in enumerate(
-        (
-            (b"{}", {}),
-            (b"null", {}),
-            (b'"text"', {}),
-            (b" [1, 2.50, 1e3, -0, true] \n", {}),
-            (b'{"a": 1, "a": 2}', {}),
-            ('{"ü": "☃ \\ud83d\\ude00"}'.encode(), {}),
-            (b'{"lone": "\\ud800"}', {}),
-            (b"12345678901234567890123", {}),
-            (b'"' + b"x" * 300_000 + b'"', {}),
-            (b"", {}),
-            (b"not json", {}),
-            (b"NaN", {}),
-            (b'"\xff"', {}),
-            (b"raw \xff bytes", {"Content-Type": "text/plain"}),
-            (b'{"a": 1}', {"Content-Type": "application/json; charset=utf-8"}),
-        )
-    )
+    Invocation(f"event-{number}", event, headers=headers) for number, (event, headers) in enumerate(_RAW_EVENTS)
 )
 
 _ONCE = (Invocation("only-one", b'{"case": "echo", "x": 1}'),)
@@ -147,7 +145,7 @@ SESSIONS = (
     Session("framed logs in JSON", "cases.handler", LOGS, {**JSON, "_LAMBDA_TELEMETRY_LOG_FD": "1"}),
     Session("contexts", "cases.handler", CONTEXTS),
     Session("contexts in JSON", "cases.handler", CONTEXTS, {**JSON, **PYTHON_312}),
-    Session("events", "echo.handler", EVENTS, files={"echo.py": "def handler(e, c): return [type(e).__name__, repr(e)]"}),
+    Session("events", "echo.handler", EVENTS, files={"echo.py": "def handler(e, c): return [str(type(e)), repr(e)]"}),
     Session("handler in a package", "pkg.module.handler", _ONCE),
     Session("handler in a package, slashed", "pkg/module.handler", _ONCE),
     Session("handler in a deeper folder", "pkg/deep/inner.handler", _ONCE),

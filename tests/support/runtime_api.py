@@ -5,7 +5,7 @@ It is the judge between two runtime clients, so it parses HTTP strictly, keeps e
 
 import socket
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from types import TracebackType
@@ -99,7 +99,7 @@ class RuntimeApi:
         for thread in self._threads:
             thread.join(10)
 
-    def _start(self, work: "threading._RunCallable", *args: object) -> None:
+    def _start(self, work: Callable[..., None], *args: object) -> None:
         thread = threading.Thread(target=work, args=args, daemon=True)
         self._threads.append(thread)
         thread.start()
@@ -145,11 +145,9 @@ class RuntimeApi:
 
     def _next(self) -> bytes | None:
         """None once the server is closed."""
-        if self._runtimes > 1 and threading.current_thread() in self._served:
-            invocation = None
-        else:
-            invocation = self._take()
+        had_one = threading.current_thread() in self._served
         self._served.add(threading.current_thread())
+        invocation = None if self._runtimes > 1 and had_one else self._take()
         if invocation is None:
             self._is_idle()
             self._closing.wait()

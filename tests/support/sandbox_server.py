@@ -10,12 +10,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 
 import lamplighter
 from lamplighter.sandbox.client import ServerSandbox, ServerSandboxes
@@ -147,7 +148,7 @@ def _make_place(as_nobody: bool) -> tuple[Path, Path, Path, Path]:
 
 
 @asynccontextmanager
-async def serving(mode: Isolation) -> AsyncIterator[Bench]:
+async def serving(mode: Isolation) -> AsyncGenerator[Bench]:
     needs(mode)
     as_nobody = mode == "user" and os.geteuid() == 0
     place, code_root, data, client = _make_place(as_nobody)
@@ -169,7 +170,7 @@ def story(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]
 
     @functools.wraps(test)
     def run(*arguments: Any, **named: Any) -> None:
-        asyncio.run(test(*arguments, **named))
+        uvloop.run(test(*arguments, **named))  # the loop of the service
 
     return run
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lamplighter.sandbox.cgroup import Cgroups, Hierarchy, cpu_quota, hierarchies
+from lamplighter.sandbox.cgroup import Cgroup, Cgroups, Hierarchy, cpu_quota, hierarchies
 from lamplighter.sandbox.sizes import MB_PER_CPU, limits
 
 
@@ -103,7 +103,7 @@ def _like_the_kernel(directory: Path, names: list[str]) -> None:
         (directory / name).write_text("")
 
 
-def _group_at(groups: Cgroups, directory: Path):
+def _group_at(groups: Cgroups, directory: Path) -> Cgroup:
     """The group whose directory the kernel, had it been one, would have filled."""
     files = {path.name: path.read_text() for path in directory.iterdir()}
     for path in directory.iterdir():
@@ -111,8 +111,8 @@ def _group_at(groups: Cgroups, directory: Path):
     directory.rmdir()
     original = Path.mkdir
 
-    def mkdir(path: Path, *arguments: int, **named: bool) -> None:
-        original(path, *arguments, **named)
+    def mkdir(path: Path) -> None:
+        original(path)
         if path == directory:
             for name, text in files.items():
                 (path / name).write_text(text)

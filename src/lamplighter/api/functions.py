@@ -91,8 +91,8 @@ class FunctionOperations:
         page, marker = await self._functions.page(
             call.account, call.region, members.get("Marker"), members.get("MaxItems"), versions
         )
-        items = [configuration(function, function.version if versions else None) for function in page]
-        answer: Members = {"Functions": [_without(item, NOT_IN_LISTS) for item in items]}
+        items = [listed(function, function.version if versions else None) for function in page]
+        answer: Members = {"Functions": items}
         if marker is not None:
             answer["NextMarker"] = marker
         return answer
@@ -108,7 +108,8 @@ class FunctionOperations:
             bool(members.get("DryRun")),
             members.get("RevisionId"),
         )
-        return configuration(function)
+        # Qualified if it was published, other than what CreateFunction answers.
+        return configuration(function, None if function.version == LATEST else function.version)
 
     async def update_function_configuration(self, call: Call, members: Members) -> Members:
         id = parse_unqualified(members["FunctionName"], call.account, call.region)
@@ -219,6 +220,12 @@ def configuration(function: FunctionVersion, qualifier: str | None = None) -> Me
     return _present(members)
 
 
+def listed(function: FunctionVersion, qualifier: str | None = None) -> Members:
+    """A FunctionConfiguration as lists show it."""
+    members = configuration(function, qualifier)
+    return {name: value for name, value in members.items() if name not in NOT_IN_LISTS}
+
+
 def _optimized(function: FunctionVersion) -> str:
     """On for what is published with SnapStart, once it is ready (AWS: spec 8)."""
     on = function.snap_start == "PublishedVersions" and function.version != LATEST and function.state == "Active"
@@ -227,7 +234,3 @@ def _optimized(function: FunctionVersion) -> str:
 
 def _present(members: Members) -> Members:
     return {name: value for name, value in members.items() if value is not None}
-
-
-def _without(members: Members, names: tuple[str, ...]) -> Members:
-    return {name: value for name, value in members.items() if name not in names}

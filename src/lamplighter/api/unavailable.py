@@ -12,8 +12,6 @@ from lamplighter.api.http import Call, Operation
 from lamplighter.model.errors import UnknownOperationException
 
 UNAVAILABLE: dict[str, tuple[str, ...]] = {
-    "aliases": ("CreateAlias", "DeleteAlias", "GetAlias", "ListAliases", "UpdateAlias"),
-    "versions": ("ListVersionsByFunction", "PublishVersion"),
     "layers": (
         "AddLayerVersionPermission",
         "DeleteLayerVersion",

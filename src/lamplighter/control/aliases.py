@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Final
 
 from lamplighter.control import markers
-from lamplighter.control.versions import check_revision
+from lamplighter.control.versions import check_revision, forget_qualifier
 from lamplighter.model.aliases import KIND, Alias, from_document, to_document
 from lamplighter.model.errors import (
     InvalidParameterValueException,

@@ -6,47 +6,30 @@ is for `settling`, which hears of it from the store.
 """
 
 import asyncio
-import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from lamplighter.control import configuration, markers, packages, states
+from lamplighter.control import aliases, configuration, markers, packages, states, versions
 from lamplighter.control.code import Code
 from lamplighter.control.configuration import Wanted
 from lamplighter.control.states import Event
-from lamplighter.model.clock import Clock
+from lamplighter.model.clock import Clock, wire_time
 from lamplighter.model.errors import (
     CodeSigningConfigNotFoundException,
     CodeStorageExceededException,
     InvalidParameterValueException,
-    PreconditionFailedException,
     ResourceConflictException,
     ResourceNotFoundException,
 )
 from lamplighter.model.functions import LATEST, CodePackage, FunctionId, FunctionVersion
 from lamplighter.model.names import FunctionRef, check_new_name, kind_of_qualifier
-from lamplighter.store.contract import AlreadyExists, PackageReferences, StaleWrite
+from lamplighter.store.contract import AlreadyExists, PackageReferences, Records, StaleWrite
 from lamplighter.store.contract import Functions as StoredFunctions
 
 LARGEST_PAGE: Final = 50
 CODE_STORAGE: Final = 80_530_636_800  # bytes per account and region (AWS: spec 1.9)
-
-# What two versions may differ in and still be the same code and configuration.
-PASSING: Final = {
-    "version": "",
-    "generation": 0,
-    "revision": "",
-    "last_modified": "",
-    "description": "",
-    "state": "Active",
-    "state_reason": None,
-    "state_reason_code": None,
-    "last_update_status": None,
-    "last_update_reason": None,
-    "last_update_reason_code": None,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +57,7 @@ class Functions:
         self,
         functions: StoredFunctions,
         references: PackageReferences,
+        records: Records,
         code: Code,
         runtimes: Runtimes,
         clock: Clock,
@@ -81,6 +65,7 @@ class Functions:
     ) -> None:
         self._functions = functions
         self._references = references
+        self._records = records
         self._code = code
         self._runtimes = runtimes
         self._clock = clock
@@ -99,7 +84,7 @@ class Functions:
     ) -> FunctionVersion:
         """$LATEST, Pending; or, if it is published at once, version 1."""
         check_new_name(id.name)
-        _check_publish_to(publish_to)
+        versions.check_publish_to(publish_to)
         _check_package_type(package_type, source, wanted)
         if wanted.runtime is None or wanted.handler is None:
             raise InvalidParameterValueException(
@@ -120,17 +105,20 @@ class Functions:
         async with self._code.keeping(content) as package:
             function = states.created(replace(function, code=package))
             try:
-                published = await self._functions.create(function, tags or {}, _snapshot(function) if publish else None)
+                published = await self._functions.create(
+                    function, tags or {}, versions.snapshot(function) if publish else None
+                )
             except AlreadyExists:
                 raise _exists(id) from None
         return published or function
 
     async def find(self, reference: FunctionRef) -> FunctionVersion:
         """The version that a request names. Raises ResourceNotFound."""
-        version = reference.qualifier or LATEST
-        found = None
-        if kind_of_qualifier(version) != "alias":
-            found = await self._functions.get(reference.id, version)
+        id, version = reference.id, reference.qualifier or LATEST
+        if kind_of_qualifier(version) == "alias":
+            alias = aliases.find(self._records.view(id.account, id.region), id, version)
+            version = version if alias is None else alias.version
+        found = await self._functions.get(id, version)
         if found is None:
             raise ResourceNotFoundException(f"Function not found: {reference.arn}")
         return found
@@ -183,7 +171,7 @@ class Functions:
     ) -> FunctionVersion:
         """$LATEST as it will be, its update in progress; or the version published from it."""
         _check_updatable(await self._existing(id), revision)
-        _check_publish_to(publish_to)
+        versions.check_publish_to(publish_to)
         if source.image_uri is not None:
             raise InvalidParameterValueException(
                 "Please don't provide ImageUri when updating a function with packageType Zip."
@@ -200,15 +188,17 @@ class Functions:
 
     async def delete(self, reference: FunctionRef) -> None:
         """The function with everything that is its own, or one published version. Raises ResourceNotFound."""
-        qualifier = reference.qualifier
+        id, qualifier = reference.id, reference.qualifier
         if qualifier is None:
-            freed = await self._functions.delete(reference.id)
-        elif kind_of_qualifier(qualifier) == "latest":
+            freed = await self._functions.delete(id)
+        elif qualifier == LATEST:
             raise InvalidParameterValueException("$LATEST version cannot be deleted without deleting the function.")
         elif kind_of_qualifier(qualifier) == "alias":
             raise InvalidParameterValueException("Deletion of aliases is not currently supported.")
         else:
-            freed = await self._functions.delete_version(reference.id, qualifier)
+            freed = await self._records.transact(
+                id.account, id.region, lambda transaction: versions.delete(transaction, id, qualifier)
+            )
         if freed is None:
             raise ResourceNotFoundException(f"Function not found: {reference.arn}")
         await self._code.free(freed)
@@ -227,13 +217,13 @@ class Functions:
                 states.after(change(current), Event.UPDATED),
                 generation=current.generation + 1,
                 revision=str(uuid.uuid4()),
-                last_modified=self._now(),
+                last_modified=wire_time(self._clock.now()),
             )
             newest = await self._functions.newest(id) if publish else None
-            is_new = publish and (newest is None or not _same(newest, updated))
+            is_new = publish and (newest is None or not versions.same(newest, updated))
             try:
                 published = await self._functions.replace(
-                    updated, current.revision, serve="before", publish=_snapshot(updated) if is_new else None
+                    updated, current.revision, serve="before", publish=versions.snapshot(updated) if is_new else None
                 )
             except StaleWrite:
                 continue
@@ -274,32 +264,15 @@ class Functions:
             code=CodePackage("", 0),
             runtime=runtime,
             handler=None,
-            last_modified=self._now(),
+            last_modified=wire_time(self._clock.now()),
             log_group=f"/aws/lambda/{id.name}",
             runtime_version_arn=self._runtimes.version_arn(runtime, id.region),
         )
 
-    def _now(self) -> str:
-        now = self._clock.now()
-        return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now * 1000) % 1000:03d}+0000"
-
-
-def _snapshot(function: FunctionVersion) -> FunctionVersion:
-    """What is published of $LATEST; the store gives it its number."""
-    return states.created(replace(function, version="", revision=str(uuid.uuid4())))
-
-
-def _same(one: FunctionVersion, other: FunctionVersion) -> bool:
-    return replace(one, **PASSING) == replace(other, **PASSING)
-
 
 def _check_updatable(function: FunctionVersion, revision: str | None) -> None:
     states.check_updatable(function)
-    if revision is not None and revision != function.revision:
-        raise PreconditionFailedException(
-            "The Revision Id provided does not match the latest Revision Id. "
-            "Call the GetFunction/GetAlias API to retrieve the latest Revision Id"
-        )
+    versions.check_revision(revision, function.revision)
 
 
 def _check_package_type(package_type: str, source: Source, wanted: Wanted) -> None:
@@ -319,14 +292,6 @@ def _check_package_type(package_type: str, source: Source, wanted: Wanted) -> No
     raise InvalidParameterValueException(
         f"Source image {source.image_uri} does not exist. Provide a valid source image."
     )
-
-
-def _check_publish_to(publish_to: str | None) -> None:
-    """The moving version $LATEST.PUBLISHED is for functions on a capacity provider, of which there are none yet."""
-    if publish_to is not None:
-        raise InvalidParameterValueException(
-            f"PublishTo {publish_to} is only supported for functions with a CapacityProviderConfig."
-        )
 
 
 def _exists(id: FunctionId) -> ResourceConflictException:

@@ -21,9 +21,9 @@ from lamplighter.model.errors import (
     ResourceConflictException,
     ResourceNotFoundException,
 )
-from lamplighter.model.functions import LATEST, FunctionId, FunctionVersion
+from lamplighter.model.functions import FunctionId, FunctionVersion
 from lamplighter.store.contract import Functions as StoredFunctions
-from lamplighter.store.contract import PackageReferences, Records, RecordTransaction, StaleWrite
+from lamplighter.store.contract import PackageReferences, RecordTransaction, StaleWrite
 
 LARGEST_PAGE: Final = 50
 
@@ -52,13 +52,11 @@ class Versions:
         self,
         functions: StoredFunctions,
         references: PackageReferences,
-        records: Records,
         clock: Clock,
         code_storage: int,
     ) -> None:
         self._functions = functions
         self._references = references
-        self._records = records
         self._clock = clock
         self._code_storage = code_storage
 
@@ -104,18 +102,6 @@ class Versions:
         more = len(found) > limit
         return page, markers.make("ListVersionsByFunction", page[-1].version) if more else None
 
-    async def delete(self, id: FunctionId, version: str) -> frozenset[str]:
-        """The digests of the packages that it needed. One that does not exist is as good as deleted."""
-
-        def run(transaction: RecordTransaction) -> frozenset[str]:
-            if transaction.version(id.name) is None:
-                raise ResourceNotFoundException(f"Function not found: {id.arn}:{version}")
-            _check_unreferenced(transaction, id, version)
-            forget_qualifier(transaction, id.name, version)
-            return transaction.delete_version(id.name, version) or frozenset()
-
-        return await self._records.transact(id.account, id.region, run)
-
     async def _publish(self, latest: FunctionVersion, version: FunctionVersion) -> FunctionVersion:
         """$LATEST gets another RevisionId by it. Raises StaleWrite."""
         touched = replace(latest, revision=str(uuid.uuid4()))
@@ -149,6 +135,15 @@ def check_revision(wanted: str | None, latest: str) -> None:
             "The Revision Id provided does not match the latest Revision Id. "
             "Call the GetFunction/GetAlias API to retrieve the latest Revision Id"
         )
+
+
+def delete(transaction: RecordTransaction, id: FunctionId, version: str) -> frozenset[str]:
+    """The digests of the packages that it needed. One that does not exist is as good as deleted."""
+    if transaction.version(id.name) is None:
+        raise ResourceNotFoundException(f"Function not found: {id.arn}:{version}")
+    _check_unreferenced(transaction, id, version)
+    forget_qualifier(transaction, id.name, version)
+    return transaction.delete_version(id.name, version) or frozenset()
 
 
 def forget_qualifier(transaction: RecordTransaction, name: str, qualifier: str) -> None:

@@ -1,26 +1,43 @@
 """The invoker: the only way to run code. Sync calls, queued events, event sources and streams all meet here.
 
 Resolves a function and qualifier to a version (from memory; the store's changes drop what is no longer true), refuses
-what cannot run, and runs the rest in an environment that the assignment hands out.
+what cannot run, and runs the rest in an environment that the assignment hands out. An alias of two versions is decided
+anew at every call; one of a single version costs no more than that version.
 """
 
 import asyncio
 import logging
+import random
+from collections.abc import Callable
 
 from lamplighter.invoke.contract import Assignment
+from lamplighter.model.aliases import KIND, Alias, from_document
 from lamplighter.model.errors import ResourceConflictException, ResourceNotFoundException
 from lamplighter.model.functions import LATEST, FunctionId, FunctionVersion
 from lamplighter.model.invocation import Invocation, Outcome
-from lamplighter.store.contract import Changes, Functions
+from lamplighter.model.names import kind_of_qualifier
+from lamplighter.store.contract import Changes, Functions, Records
 
 _log = logging.getLogger(__name__)
 
 
 class Invoker:
-    def __init__(self, functions: Functions, changes: Changes, assignment: Assignment) -> None:
+    """`chance`: evenly spread over [0, 1); decides between the versions of an alias."""
+
+    def __init__(
+        self,
+        functions: Functions,
+        records: Records,
+        changes: Changes,
+        assignment: Assignment,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
         self._functions = functions
+        self._records = records
         self._assignment = assignment
-        self._versions: dict[FunctionId, dict[str, FunctionVersion]] = {}  # only what can run
+        self._chance = chance
+        self._versions: dict[FunctionId, dict[str, FunctionVersion]] = {}  # by qualifier; only what can run
+        self._weighted: dict[FunctionId, dict[str, Alias]] = {}  # aliases of two versions
         self._changes = 0  # how many there were: what was read before the last one is not kept
         self._retiring: set[asyncio.Task[None]] = set()
         changes.listen(self._changed)
@@ -28,22 +45,41 @@ class Invoker:
     async def resolve(self, id: FunctionId, qualifier: str | None) -> FunctionVersion:
         """The version to run. Raises ResourceNotFoundException if there is none, ResourceConflictException if it can't
         run now (AWS: spec 1.4)."""
-        version = qualifier or LATEST
+        asked = qualifier or LATEST
         known = self._versions.get(id)
-        if known is not None and (found := known.get(version)) is not None:
+        if known is not None and (found := known.get(asked)) is not None:
             return found
+        version = asked
+        if kind_of_qualifier(asked) == "alias" and (alias := self._alias(id, asked)) is not None:
+            version = alias.pick(self._chance())
+            if alias.weights:
+                asked = version  # what is remembered is the version, not the choice
+                if known is not None and (found := known.get(version)) is not None:
+                    return found
         before = self._changes
         function = await self._functions.serving(id, version)
         if function is None:
-            raise ResourceNotFoundException(f"Function not found: {id.arn}:{version}")
+            raise ResourceNotFoundException(f"Function not found: {id.arn}:{qualifier or LATEST}")
         if function.state != "Active":
             raise ResourceConflictException(
                 "The operation cannot be performed at this time. "
                 f"The function is currently in the following state: {function.state}"
             )
         if before == self._changes:
-            self._versions.setdefault(id, {})[version] = function
+            self._versions.setdefault(id, {})[asked] = function
         return function
+
+    def _alias(self, id: FunctionId, name: str) -> Alias | None:
+        known = self._weighted.get(id)
+        if known is not None and (found := known.get(name)) is not None:
+            return found
+        document = self._records.view(id.account, id.region).get(KIND, id.name, name)
+        if document is None:
+            return None
+        alias = from_document(id, name, document)
+        if alias.weights:
+            self._weighted.setdefault(id, {})[name] = alias
+        return alias
 
     async def invoke(self, function: FunctionVersion, invocation: Invocation) -> Outcome:
         """Run it once. A failing function is an Outcome; raises TooManyRequestsException when a limit says no,
@@ -57,13 +93,15 @@ class Invoker:
 
     def _changed(self, id: FunctionId) -> None:
         self._changes += 1
+        self._weighted.pop(id, None)
         known = self._versions.pop(id, None)
         if known:
-            task = asyncio.get_running_loop().create_task(self._retire(id, tuple(known)))
+            versions = {function.version for function in known.values()}
+            task = asyncio.get_running_loop().create_task(self._retire(id, versions))
             self._retiring.add(task)
             task.add_done_callback(self._retired)
 
-    async def _retire(self, id: FunctionId, versions: tuple[str, ...]) -> None:
+    async def _retire(self, id: FunctionId, versions: set[str]) -> None:
         """End the environments of what is no longer current, without waiting for the next invocation to notice."""
         for version in versions:
             function = await self._functions.serving(id, version)

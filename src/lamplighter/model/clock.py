@@ -25,3 +25,8 @@ class SystemClock:
 
     def monotonic(self) -> float:
         return time.monotonic()
+
+
+def wire_time(now: float) -> str:
+    """As most of AWS's answers write it: 2026-01-02T03:04:05.678+0000 (AWS: spec 1.1)."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now * 1000) % 1000:03d}+0000"

@@ -57,7 +57,7 @@ def _become_runtime(ground: Ground, output: int, variables: dict[str, str], comm
         os.setsid()
         os.umask(0o022)
         os.chdir(variables["LAMBDA_TASK_ROOT"])
-        guest.limit_resources()
+        guest.limit_resources(own_user=False)
         guest.wire_descriptors(output)
         guest.set_variables(variables)
         guest.forget_ourselves(ground.client, ground.client_path)

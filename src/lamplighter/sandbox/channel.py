@@ -13,7 +13,7 @@ import json
 import os
 import socket
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 PACKET_LIMIT = 160_000  # bytes; below the kernel's default send buffer of 208 KiB
 DESCRIPTORS_LIMIT = 16
@@ -91,13 +91,13 @@ class Channel:
         try:
             if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC) or len(data) > PACKET_LIMIT:
                 raise Malformed("packet too long or with too many descriptors")
-            body = json.loads(data)
+            body: Any = json.loads(data)
             if not isinstance(body, dict):
                 raise Malformed("packet is not an object")
         except (ValueError, RecursionError) as error:
             close_all(descriptors)
             raise Malformed(str(error)) from error
-        return body, descriptors
+        return cast("dict[str, Any]", body), descriptors
 
     def close(self) -> None:
         self._drop_all()

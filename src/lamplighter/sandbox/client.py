@@ -22,6 +22,7 @@ from lamplighter.sandbox.messages import Configuration, configuration_body
 from lamplighter.sandbox.remedies import remedy
 from lamplighter.sandbox.sizes import limits
 
+INIT_LIMIT = 10.0  # seconds after which the CPU share is held even if nobody asked for it (AWS: spec 3.1)
 START_DEADLINE = 10.0  # seconds until a sandbox that doesn't come up is given up
 END_DEADLINE = 10.0
 LAUNCH_DEADLINE = 15.0
@@ -45,6 +46,7 @@ class ServerSandbox:
         self._cpu: tuple[int, Literal[1, 2]] | None = None
         self._peak: int | None = None
         self._ending = False
+        self._limiter = loop.call_later(INIT_LIMIT, self.limit_cpu)
         self.runtime_api: socket.socket
 
     def memory_peak(self) -> int | None:
@@ -55,9 +57,11 @@ class ServerSandbox:
         return self._peak
 
     def limit_cpu(self, limited: bool = True) -> None:
-        """Hold the runtime to the CPU share its memory size buys (AWS: spec 3.1); off while it initialises.
+        """Hold the runtime to the CPU share its memory size buys (AWS: spec 3.1), or lift that.
 
-        Does nothing where cgroups can't."""
+        A sandbox starts unlimited, as initialisation has full speed; call this when that is over. After 10 s it is held
+        in any case. Does nothing where cgroups can't."""
+        self._limiter.cancel()
         if self._cpu:
             descriptor, version = self._cpu
             with contextlib.suppress(OSError):  # ENODEV: its cgroup is gone
@@ -158,6 +162,7 @@ class ServerSandbox:
             self.exited.set_result(how)
 
     def _close(self) -> None:
+        self._limiter.cancel()
         if self._status:
             asyncio.get_running_loop().remove_reader(self._status)
             self._status.close()
@@ -203,6 +208,7 @@ class ServerSandboxes:
             try:
                 process = await asyncio.create_subprocess_exec(
                     *python,
+                    "-S",  # it needs no installed package
                     "-P",  # never look for modules in the current directory: this process may be root
                     "-m",
                     "lamplighter.sandbox.server",

@@ -44,7 +44,7 @@ class ForkServer:
         """Until the server is gone."""
         woken, waker = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGCHLD, _ignore)  # with a handler, or the wakeup descriptor isn't written to
         poll = select.poll()
         poll.register(woken, select.POLLIN)
         poll.register(self._channel, select.POLLIN)
@@ -90,6 +90,10 @@ class ForkServer:
                 return
             if pid in self._numbers:
                 self._channel.send({"ended": self._numbers.pop(pid)})
+
+
+def _ignore(_signal: int, _frame: object) -> None:
+    pass
 
 
 def _import_client(path: str) -> Any:

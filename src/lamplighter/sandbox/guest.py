@@ -11,6 +11,7 @@ import resource
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -27,8 +28,11 @@ LIMITS = (
 )
 
 
-def limit_resources() -> None:
+def limit_resources(own_user: bool = True) -> None:
+    """own_user: whether nobody else has the guest's user id; else others' processes would count as the guest's."""
     for kind, most in LIMITS:
+        if kind == resource.RLIMIT_NPROC and not own_user:
+            continue
         _, hard = resource.getrlimit(kind)
         if hard != resource.RLIM_INFINITY:
             most = min(most, hard)
@@ -62,8 +66,7 @@ def run(main: Callable[[], NoReturn], command: list[str] | None, variables: dict
     """Hand over. A command that can't be run ends as in a shell: 126 not executable, 127 not found."""
     if command is None:
         gc.enable()
-        main()
-        os._exit(0)
+        os._exit(_end_of(main))
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores these two, and exec would hand that down
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
     try:
@@ -71,6 +74,24 @@ def run(main: Callable[[], NoReturn], command: list[str] | None, variables: dict
     except OSError as error:
         os.write(2, f"{command[0]}: {error.strerror}\n".encode())
         os._exit(127 if isinstance(error, FileNotFoundError) else 126)
+
+
+def _end_of(main: Callable[[], NoReturn]) -> int:
+    """Run it as an interpreter runs a program, and give the exit code. (Where we are called from, frames of ours are on
+    the stack that must never be returned to.)"""
+    code = 0
+    try:
+        main()
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        if isinstance(end.code, str):
+            sys.stderr.write(end.code + "\n")
+    except BaseException:  # the outermost frame of a program: what is not caught here would be lost
+        traceback.print_exc()
+        code = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    return code & 0xFF
 
 
 def exit_of(status: int) -> tuple[int | None, int | None]:

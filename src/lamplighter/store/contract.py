@@ -85,10 +85,6 @@ class Functions(Protocol):
         Returns the digests of the packages they needed, or None if there was no such function."""
         ...
 
-    async def delete_version(self, id: FunctionId, version: str) -> frozenset[str] | None:
-        """One published version; returns as `delete`. Its number is never used again."""
-        ...
-
     async def page(self, account: str, region: str, after: str | None, limit: int) -> Sequence[FunctionVersion]:
         """$LATEST of up to `limit` functions by name, those behind the name `after`."""
         ...
@@ -97,6 +93,10 @@ class Functions(Protocol):
         self, account: str, region: str, after: tuple[str, str] | None, limit: int
     ) -> Sequence[FunctionVersion]:
         """Up to `limit` versions by name and number ($LATEST first), those behind the name and version `after`."""
+        ...
+
+    async def versions(self, id: FunctionId, after: str | None, limit: int) -> Sequence[FunctionVersion]:
+        """Up to `limit` versions of one function by number ($LATEST first), those behind the version `after`."""
         ...
 
     async def unsettled(self, id: FunctionId | None = None) -> Sequence[FunctionVersion]:
@@ -172,6 +172,12 @@ class RecordTransaction(RecordView, Protocol):
 
     def touch(self, name: str, revision: str, version: str = "$LATEST") -> None:
         """Give a function version another RevisionId."""
+        ...
+
+    def delete_version(self, name: str, version: str) -> frozenset[str] | None:
+        """One published version, of which listeners are told; its number is never used again.
+
+        Returns the digests of the packages it needed, or None if there was no such version."""
         ...
 
     def changed(self, name: str) -> None:

@@ -107,5 +107,13 @@ class SqliteRecordTransaction(SqliteRecordView):
         }
         self._transaction.execute(sql.TOUCH_VERSION, given)
 
+    def delete_version(self, name: str, version: str) -> frozenset[str] | None:
+        key = (self.account, self.region, name, version)
+        freed = frozenset(digest for (digest,) in self._rows(functions_sql.PACKAGES_OF_VERSION, key))
+        if self._transaction.execute(functions_sql.DELETE_VERSION, key).rowcount == 0:
+            return None
+        self.changed(name)
+        return freed
+
     def changed(self, name: str) -> None:
         self._transaction.changed(FunctionId(self.account, self.region, name))

@@ -82,18 +82,6 @@ class SqliteFunctions:
 
         return await self._database.write(run)
 
-    async def delete_version(self, id: FunctionId, version: str) -> frozenset[str] | None:
-        key = (id.account, id.region, id.name, version)
-
-        def run(transaction: Transaction) -> frozenset[str] | None:
-            freed = frozenset(digest for (digest,) in transaction.execute(sql.PACKAGES_OF_VERSION, key))
-            if transaction.execute(sql.DELETE_VERSION, key).rowcount == 0:
-                return None
-            transaction.changed(id)
-            return freed
-
-        return await self._database.write(run)
-
     async def page(self, account: str, region: str, after: str | None, limit: int) -> Sequence[FunctionVersion]:
         return self._all(sql.PAGE, (account, region, after or "", limit))
 
@@ -102,6 +90,10 @@ class SqliteFunctions:
     ) -> Sequence[FunctionVersion]:
         name, version = after or ("", "")
         return self._all(sql.PAGE_OF_VERSIONS, (account, region, name, values.number(version), limit))
+
+    async def versions(self, id: FunctionId, after: str | None, limit: int) -> Sequence[FunctionVersion]:
+        behind = -1 if after is None else values.number(after)
+        return self._all(sql.PAGE_OF_FUNCTION, (id.account, id.region, id.name, behind, limit))
 
     async def unsettled(self, id: FunctionId | None = None) -> Sequence[FunctionVersion]:
         if id is None:

@@ -24,6 +24,13 @@ from support.service import Service
 
 
 @pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """It takes functions in any of AWS's runtimes; only Python ones are invoked."""
+    with Service(tmp_path_factory.mktemp("recorded") / "data", "--missing-runtimes", "accept") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
 def client(service: Service) -> Iterator[Client]:
     made = service.client(parameter_validation=False)
     yield made

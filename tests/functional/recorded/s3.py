@@ -1,7 +1,7 @@
 """As much of S3 as fetching code needs: objects by bucket and key, and AWS's own words for those that don't exist."""
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote, urlsplit
@@ -10,7 +10,7 @@ Buckets = Mapping[str, Mapping[str, bytes]]
 
 
 @contextmanager
-def serving(buckets: Buckets) -> Iterator[str]:
+def serving(buckets: Buckets) -> Generator[str]:
     """The endpoint; buckets are the first part of the path."""
 
     class Handler(BaseHTTPRequestHandler):

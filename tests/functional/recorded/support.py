@@ -49,8 +49,8 @@ class Recording:
     def __getitem__(self, name: str) -> Any:
         return self._answers[name]
 
-    def __iter__(self) -> Any:
-        return iter(self._answers)
+    def __contains__(self, name: str) -> bool:
+        return name in self._answers
 
     def check(self, name: str, answer: object) -> None:
         """The answer is the recorded one."""

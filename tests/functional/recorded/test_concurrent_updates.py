@@ -1,5 +1,6 @@
 """Updates of a function that is being updated."""
 
+import itertools
 import time
 from collections.abc import Callable
 
@@ -35,7 +36,7 @@ def test_a_code_update_during_an_update_is_a_conflict(
 ) -> None:
     aws.check("create-function-response", function(name, Runtime="python3.12", Handler="handler.handler"))
     active(client, name)
-    contents = iter(range(1_000_000))
+    contents = itertools.count()
     refused = conflict(
         client, lambda: client.update_function_code(FunctionName=name, ZipFile=package(f"# {next(contents)}"))
     )
@@ -48,7 +49,7 @@ def test_a_configuration_update_during_an_update_is_a_conflict(
 ) -> None:
     aws.check("create-function-response", function(name, **USUAL))
     active(client, name)
-    values = iter(range(1_000_000))
+    values = itertools.count()
     refused = conflict(
         client,
         lambda: client.update_function_configuration(

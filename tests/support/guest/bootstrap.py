@@ -5,32 +5,34 @@ import errno
 import json
 import os
 import socket
+from collections.abc import Callable
+from typing import Any
 
 libc = ctypes.CDLL(None, use_errno=True)
 
 
-def call(number, *arguments):
+def call(number: int, *arguments: int) -> int | str:
     """A raw system call: its result, or the errno's name."""
     result = libc.syscall(ctypes.c_long(number), *arguments)
     return errno.errorcode[ctypes.get_errno()] if result < 0 else result
 
 
-def attempt(action, *arguments):
+def attempt(action: Callable[..., object], *arguments: object) -> str:
     """What happens: "done", or the errno's name."""
     try:
         action(*arguments)
     except OSError as error:
-        return errno.errorcode.get(error.errno, str(error))
+        return errno.errorcode.get(error.errno or 0, str(error))
     return "done"
 
 
-def main():
+def main() -> None:
     host, port = os.environ["AWS_LAMBDA_RUNTIME_API"].split(":")
     with socket.socket() as connection:
         connection.connect((host, int(port)))
         with connection.makefile("rwb") as stream:
             for line in stream:
-                scope = {"call": call, "attempt": attempt, "libc": libc, "os": os}
+                scope: dict[str, Any] = {"call": call, "attempt": attempt, "libc": libc, "os": os}
                 try:
                     exec(json.loads(line), scope)
                     answer = scope.get("result")

@@ -88,6 +88,14 @@ ORDER BY name, number
 LIMIT ?
 """
 
+# Versions of a function behind a number, by number.
+PAGE_OF_FUNCTION: Final = """
+SELECT document FROM function_versions
+WHERE account = ? AND region = ? AND name = ? AND number > ?
+ORDER BY number
+LIMIT ?
+"""
+
 # Versions of which creation or update is in progress.
 UNSETTLED: Final = """
 SELECT document FROM function_versions WHERE settled = 0 ORDER BY account, region, name, number
