@@ -1,6 +1,7 @@
 """`python -m bench [--quick] [--floor-only] [names…]`: measure, print the table, write the JSON."""
 
 import argparse
+import os
 import sys
 
 from rich.console import Console
@@ -33,11 +34,17 @@ def main() -> None:
     if unknown := set(names) - known.keys():
         parser.error(f"no such measurement: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
     console = Console() if sys.stdout.isatty() else Console(width=160)  # a log has no width of its own
+    load = os.getloadavg()[0]
+    if load > (os.cpu_count() or 1) / 2:
+        console.print(f"This machine is busy already (load {load:.1f}): trust ratios, not numbers.", highlight=False)
     rows: list[Row] = []
     with Stage(options.quick, options.floor_only) as stage:
-        for name in names:
-            console.print(f"[dim]{name} …[/]", highlight=False)
-            rows += measure(stage, known[name])
+        try:
+            for name in names:
+                console.print(f"[dim]{name} …[/]", highlight=False)
+                rows += measure(stage, known[name])
+        except KeyboardInterrupt:
+            console.print("interrupted; so far:")
     console.print(table(rows))
     for reason in reasons(rows):
         console.print(f"not available: {reason}", markup=False, highlight=False)

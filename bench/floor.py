@@ -29,6 +29,7 @@ from bench.program import Program
 
 GUEST = Path(__file__).parent / "guest"
 CLIENTS = {"lean": ("-S", str(GUEST / "runtime.py")), "awslambdaric": ("-m", "awslambdaric")}
+READY = r"The floor is ready at http://127\.0\.0\.1:(\d+)"
 ACCEPTED = b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n"
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
 UNKNOWN = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
@@ -60,9 +61,8 @@ def floor(
 ) -> Generator[Floor]:
     """A floor in a process of its own, with so many runtimes for each function, all waiting for work."""
     command = [sys.executable, "-m", "bench.floor", "--runtimes", str(runtimes), "--client", client]
-    with Program(
-        [*command, "--handler", handler, *names], r"The floor is ready at http://127\.0\.0\.1:(\d+)"
-    ) as program:
+    command += ["--handler", handler, *names]
+    with Program(command, READY, directory=Path(__file__).parents[1]) as program:
         assert program.match
         yield Floor(int(program.match[1]))
 

@@ -6,6 +6,7 @@ ever connects to the loopback.
 """
 
 import asyncio
+import re
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -21,6 +22,7 @@ import uvloop
 HOST = "127.0.0.1"
 GRACE = 30.0  # seconds that calls in flight have at the end; as long as the slowest thing we ever call
 SECOND = 1_000_000_000  # ns
+REQUEST_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{22}")  # in the way of counting equal failures
 
 
 class LoadError(Exception):
@@ -95,10 +97,12 @@ class _Run:
     async def perform(self) -> Result:
         loop = asyncio.get_running_loop()
         self._over = loop.create_future()
-        connections = [
-            (await loop.create_connection(lambda: Connection(self), HOST, self._plan.port))[1]
-            for _ in range(self._plan.connections)
-        ]
+        connections: list[Connection] = []
+        try:
+            for _ in range(self._plan.connections):
+                connections.append((await loop.create_connection(lambda: Connection(self), HOST, self._plan.port))[1])
+        except OSError as error:
+            raise LoadError(f"no connection: {error}") from None
         begun = perf_counter_ns()
         self._from = self._last = begun + int(self._plan.warm_up * SECOND)
         self._until = self._from + int(self._plan.seconds * SECOND)
@@ -195,8 +199,9 @@ class Connection(asyncio.Protocol):
 
     def _judge(self, head: bytes, data: bytes) -> None:
         if not head.startswith(b"http/1.1 200") or b"x-amz-function-error" in head:
-            status = head[9 : head.index(b"\r\n")].decode()
-            self._run.failures[f"{status} {data[len(head) + 2 :][:200].decode(errors='replace')}"] += 1
+            status = data[9 : data.index(b"\r\n")]
+            text = b"%s %s" % (status, data[len(head) + 2 :][:200])
+            self._run.failures[REQUEST_ID.sub("…", text.decode(errors="replace").strip())] += 1
 
     def _fail(self, why: str) -> None:
         self._run.failures[why] += 1

@@ -107,7 +107,7 @@ def memory(stage: Stage) -> tuple[Samples, ...]:
 
 def crowd(stage: Stage) -> tuple[Samples, ...]:
     """One caller while 500 environments sit idle, compared with the same before there were any."""
-    number = 100 if stage.quick else 500
+    number = 500
     with stage.own_service() as service:
         crowd, names = stage.names(1), stage.names(1)
         with service.functions(crowd, "handlers.sleep"), service.functions(names):

@@ -6,7 +6,8 @@ import signal
 import subprocess
 import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from pathlib import Path
 from time import perf_counter
 from types import TracebackType
 from typing import Self
@@ -22,10 +23,10 @@ class Unavailable(Exception):
 class Program:
     """`ready`: found in a line of the output (stdout or stderr) when it is ready; its match is kept as `match`."""
 
-    def __init__(self, command: Sequence[str], ready: str, variables: Mapping[str, str] | None = None) -> None:
+    def __init__(self, command: Sequence[str], ready: str, directory: Path | None = None) -> None:
         self._command = command
         self._ready = re.compile(ready)
-        self._variables = variables
+        self._directory = directory
         self._tail: deque[str] = deque(maxlen=20)
         self._settled = threading.Event()  # ready, or ended before it was
         self.match: re.Match[str] | None = None
@@ -34,7 +35,7 @@ class Program:
     def __enter__(self) -> Self:
         self._begun = perf_counter()
         self._process = subprocess.Popen(
-            self._command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=self._variables
+            self._command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=self._directory
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()

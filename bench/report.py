@@ -67,6 +67,7 @@ def write(rows: list[Row], quick: bool, directory: Path = RESULTS) -> Path:
         "cpus": os.cpu_count(),
         "kernel": platform.release(),
         "python": platform.python_version(),
+        "load": os.getloadavg(),
         "memory_mb": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20,
     }
     document = {"ended": now.isoformat(), "quick": quick, "machine": machine, "figures": [_plain(row) for row in rows]}

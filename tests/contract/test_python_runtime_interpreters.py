@@ -1,6 +1,7 @@
-"""The Python runtime client on every interpreter of this host answers as on the one that is compared with AWS's."""
+"""The Python runtime client, forked, answers on every interpreter of this host as on the one compared with AWS's.
 
-import sys
+All of the sessions on the oldest and the newest, a few on those between."""
+
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lamplighter.runtimes.catalogue import installed
-from support.python_clients import Transcript, ours, task_root
+from support.python_clients import Transcript, forked, ours, task_root
 from support.python_corpus import SESSIONS, Session
 
 INTERPRETERS = {name: str(runtime.interpreter) for name, runtime in installed().items()}
@@ -17,6 +18,15 @@ SMOKE = (
     "handler in a package", "syntax error", "raises at import", "exit 3", "exit while a thread runs",
     "KeyboardInterrupt", "BaseException", "answer refused", "SIGTERM with a handler",
 )  # fmt: skip
+
+SAME_LOG = ("exit 3", "exit while a thread runs", "answer refused", "SIGTERM with a handler")
+
+FEW = ("failures in JSON", "logs in JSON", "contexts", "raises at import", "exit while a thread runs")
+COMBINATIONS = [
+    (runtime, name)
+    for number, runtime in enumerate(INTERPRETERS)
+    for name in (SMOKE if number in (0, len(INTERPRETERS) - 1) else FEW)
+]
 
 Transcripts = dict[tuple[str, str], Future[Transcript]]
 
@@ -31,22 +41,25 @@ def transcripts(sessions: dict[str, Session], tmp_path_factory: pytest.TempPathF
     started: Transcripts = {}
     roots = {name: task_root(sessions[name], tmp_path_factory.mktemp("task").resolve()) for name in SMOKE}
     with ThreadPoolExecutor(3) as pool:
-        for interpreter in {sys.executable, *INTERPRETERS.values()}:
-            for name in SMOKE:
-                started[interpreter, name] = pool.submit(ours, sessions[name], roots[name], interpreter)
+        for name in SMOKE:
+            started["reference", name] = pool.submit(ours, sessions[name], roots[name])
+        for runtime, name in COMBINATIONS:
+            way = ours if sessions[name].terminate else forked
+            started[runtime, name] = pool.submit(way, sessions[name], roots[name], INTERPRETERS[runtime])
         yield started
 
 
-@pytest.mark.parametrize("runtime", INTERPRETERS)
-@pytest.mark.parametrize("name", SMOKE)
+@pytest.mark.parametrize(("runtime", "name"), COMBINATIONS)
 def test_each_interpreter_answers_alike(runtime: str, name: str, transcripts: Transcripts) -> None:
-    here = transcripts[INTERPRETERS[runtime], name].result()
-    there = transcripts[sys.executable, name].result()
+    here = transcripts[runtime, name].result()
+    there = transcripts["reference", name].result()
     assert here.exit_code == there.exit_code
     assert [request[:2] for request in here.requests] == [request[:2] for request in there.requests]
     for mine, other in zip(here.requests, there.requests, strict=True):
         if mine[1].endswith("/response") and "log_handlers" not in mine[1]:
             assert mine[3] == other[3]
+    if name in SAME_LOG:
+        assert here.log == there.log
 
 
 def test_what_the_task_root_holds_wins_over_what_is_loaded(tmp_path: Path, sessions: dict[str, Session]) -> None:

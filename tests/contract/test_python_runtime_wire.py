@@ -113,7 +113,9 @@ def test_layers_and_pth_files_and_a_search_path_of_ones_own(tmp_path: Path) -> N
 
 
 FORK = f"""
-import os, sys, random, signal, socket, inspect
+import os, sys
+del sys.path[0]
+import random, signal, socket, inspect
 sys.path.insert(0, {str(CLIENT)!r})
 import bootstrap
 random.seed(1)
@@ -139,7 +141,8 @@ import inspect
 import __main__
 
 def handler(event, context):
-    return [random.random(), time.tzname, __main__.__file__, sys.argv, "bootstrap" in sys.modules, inspect.MINE]
+    program = [__main__.__file__, sys.argv, "bootstrap" in sys.modules, inspect.MINE, callable(exit)]
+    return [random.random(), time.tzname, *program]
 """
 
 
@@ -148,11 +151,11 @@ def test_a_forked_process_is_as_a_fresh_interpreter(tmp_path: Path) -> None:
     variables = {"TZ": "Asia/Tokyo", "LAMBDA_RUNTIME_DIR": "/var/runtime"}
     session = Session("forked", "function.handler", (), variables, files, terminate=True)
     with RuntimeApi((Invocation("1"), Invocation("2")), runtimes=2) as api:
-        _, log = run(session, task_root(session, tmp_path), [sys.executable, "-c", FORK], api)
+        _, log = run(session, task_root(session, tmp_path), [sys.executable, "-S", "-c", FORK], api)
     first, second = (json.loads(request.body) for request in api.requests)
     assert first[0] != second[0]
     program = "/var/runtime/bootstrap.py"
-    assert first[1:] == second[1:] == [["JST", "JST"], program, [program], False, "my own"]
+    assert first[1:] == second[1:] == [["JST", "JST"], program, [program], False, "my own", True]
     assert b"main returned" not in log
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from lamplighter.api.unavailable import UNAVAILABLE
 from lamplighter.settings import OPTIONS, read_settings
 from support.service import Service, clean_environment
 
@@ -28,20 +29,24 @@ DEADLINE = 120
 
 
 @pytest.mark.parametrize("page", WALKS)
-def test_the_examples_of_a_page_do_what_it_says(page: str, service: Service, tmp_path: Path) -> None:
-    (tmp_path / ".lamplighter").symlink_to(service.data_dir)
+def test_the_examples_of_a_page_do_what_it_says(page: str, data_dir: Path, tmp_path: Path) -> None:
+    (tmp_path / ".lamplighter").symlink_to(data_dir)
     (tmp_path / ".venv" / "bin").parent.mkdir()
     (tmp_path / ".venv" / "bin").symlink_to(sysconfig.get_path("scripts"))
-    variables = clean_environment(LAMPLIGHTER_PORT=str(service.port), AWS_PAGER="")
-    kept = tmp_path / "variables"
+    with Service(data_dir) as service:
+        _walk(page, tmp_path, clean_environment(LAMPLIGHTER_PORT=str(service.port), AWS_PAGER=""))
+
+
+def _walk(page: str, directory: Path, variables: dict[str, str]) -> None:
+    kept = directory / "variables"
     printed = ""
     for kind, text in BLOCK.findall((CHECKOUT / page).read_text()):
         if kind == "sh":
             # Each block is a shell of its own, so a failure is known by its block; variables go from one to the next.
-            printed = _run(["sh", "-euc", f"{text}\nenv -0 > '{kept}'"], tmp_path, variables)
+            printed = _run(["sh", "-euc", f"{text}\nenv -0 > '{kept}'"], directory, variables)
             variables = dict(line.split("=", 1) for line in kept.read_text().split("\0") if line)
         elif kind == "python":
-            printed = _run([sys.executable, "-c", text], tmp_path, variables)
+            printed = _run([sys.executable, "-c", text], directory, variables)
         elif kind == "text" and printed:
             for line in text.splitlines():
                 assert line in printed, f"{page} says {line!r}, but this was printed:\n{printed}"
@@ -88,6 +93,12 @@ def test_links_lead_somewhere_and_named_tests_exist(page: Path) -> None:
         assert (page.parent / target).exists(), target
     for file, name in TEST.findall(text):
         assert re.search(rf"^(async )?def {name}\(", (CHECKOUT / file).read_text(), re.MULTILINE), f"{file}::{name}"
+
+
+def test_the_readme_names_what_is_refused_as_the_table_has_it() -> None:
+    text = (CHECKOUT / "README.md").read_text()
+    _, _, rest = text.partition("a test holds this list to it. -->\n")
+    assert " ".join(rest.partition(".\n")[0].split()) == ", ".join(UNAVAILABLE)
 
 
 def test_the_page_about_configuration_has_every_option_as_it_is(tmp_path: Path) -> None:

@@ -16,7 +16,18 @@ from lamplighter.sandbox.cgroup import hierarchies
 from lamplighter.sandbox.client import ServerSandboxes
 from lamplighter.sandbox.contract import Isolation, SandboxSpec
 from lamplighter.sandbox.messages import Configuration, Runtime
-from support.sandbox_server import CLIENT, VARIABLES, descendants, needs, serving, story, until
+from support.sandbox_server import (
+    CLIENT,
+    VARIABLES,
+    cgroup_parents,
+    cgroups_of,
+    descendants,
+    needs,
+    serving,
+    serving_process,
+    story,
+    until,
+)
 
 MODES = pytest.mark.parametrize("mode", [pytest.param("full", marks=pytest.mark.root), "user", "none"])
 STARTS = 40
@@ -27,25 +38,28 @@ STARTS = 40
 async def test_after_many_starts_and_ends_nothing_is_left_of_them(mode: Isolation) -> None:
     async with serving(mode) as bench:
         for _ in range(3):
-            await (await bench.guest()).end()
+            guest = await bench.guest()
+            await guest.run("result = 1")  # the event loop, too, opens what it keeps
+            await guest.end()
         await until(lambda: len(descendants(bench.server)) == _resting(mode), "only empty sandboxes wait")
-        ours, server = _descriptors(os.getpid()), _descriptors(_served_by(bench.server))
-        mounts = _mounts(_served_by(bench.server))
+        ours, server = _descriptors(os.getpid()), _descriptors(serving_process(bench.server))
+        served = serving_process(bench.server)
+        mounts = _mounts(served)
         for _ in range(STARTS // 4):
             guests = await asyncio.gather(*(bench.guest() for _ in range(4)))
             await guests[0].run("import subprocess; subprocess.Popen(['sleep', '1000'])")
             await asyncio.gather(*(guest.end() for guest in guests))
         await until(lambda: len(descendants(bench.server)) == _resting(mode), "only empty sandboxes wait")
         await until(lambda: _descriptors(os.getpid()) == ours, "we have closed what we opened")
-        await until(lambda: _descriptors(_served_by(bench.server)) == server, "the server has closed what it opened")
-        assert _mounts(_served_by(bench.server)) == mounts
+        await until(lambda: _descriptors(served) == server, "the server has closed what it opened")
+        assert _mounts(served) == mounts
         run_dir = bench.run_dir
-        groups = _groups(run_dir)
+        groups = cgroups_of(run_dir)
         assert len(groups) in (0, _empty_kept(mode) * len(hierarchies()))
         left = descendants(bench.server)
     await until(lambda: not any(_alive(pid) for pid in left), "everything has ended")
     assert not run_dir.exists()
-    assert not _parents(run_dir)
+    assert not cgroup_parents(run_dir)
 
 
 _SERVICE = """
@@ -90,16 +104,16 @@ async def test_kill_9_of_ours_leaves_nothing_running_and_a_new_start_removes_the
             service.kill()
         await until(lambda: not any(_alive(pid) for pid in inside), "everything has ended")
         if victim == "service":
-            await until(lambda: not run_dir.exists() and not _parents(run_dir), "the server has cleaned up")
+            await until(lambda: not run_dir.exists() and not cgroup_parents(run_dir), "the server has cleaned up")
         told = Configuration(str(code_root), str(run_dir), str(CLIENT), {"python": Runtime(sys.executable)}, mode)
         sandboxes = await ServerSandboxes.launch(told)
         try:
-            assert not _groups(run_dir)
+            assert not cgroups_of(run_dir)
             sandbox = await sandboxes.start(SandboxSpec("python", digest, VARIABLES))
             await sandbox.end()
         finally:
             await sandboxes.close()
-        assert not _parents(run_dir)
+        assert not cgroup_parents(run_dir)
 
 
 def _service(*arguments: str) -> "subprocess.Popen[bytes]":
@@ -121,30 +135,12 @@ def _resting(mode: Isolation) -> int:
     return 1 + 2 * _empty_kept(mode) + (mode == "user")
 
 
-def _served_by(pid: int) -> int:
-    """The process that is the server: in isolation user the child of the one we started."""
-    below = descendants(pid)
-    command = Path(f"/proc/{pid}/cmdline").read_bytes()
-    same = [child for child in below if Path(f"/proc/{child}/cmdline").read_bytes() == command]
-    return same[0] if same else pid
-
-
 def _mounts(pid: int) -> int:
     return Path(f"/proc/{pid}/mountinfo").read_text().count("\n")
 
 
 def _descriptors(pid: int) -> int:
     return len(os.listdir(f"/proc/{pid}/fd"))
-
-
-def _parents(run_dir: Path) -> list[Path]:
-    name = "lamplighter-" + hashlib.sha256(os.path.realpath(run_dir).encode()).hexdigest()[:16]
-    places = [place / name for found in hierarchies() for place in {found.own, found.top}]
-    return [place for place in places if place.exists()]
-
-
-def _groups(run_dir: Path) -> list[Path]:
-    return [entry for parent in _parents(run_dir) for entry in parent.iterdir() if entry.is_dir()]
 
 
 def _parent(pid: int) -> int:

@@ -19,6 +19,22 @@ from support.runtime_api import Request, RuntimeApi
 CLIENT = Path(lamplighter.runtimes.__file__).parent / "python"
 HANDLERS = Path(__file__).parent / "python_handlers"
 OURS = f"import sys; sys.path.insert(0, {str(CLIENT)!r}); import bootstrap; bootstrap.main()"
+FORKED = f"""
+import os, signal, sys
+sys.path[0] = {str(CLIENT)!r}
+import bootstrap
+pid = os.fork()
+if pid == 0:
+    try:
+        bootstrap.main()
+    finally:
+        os.write(1, b"main has returned")
+_, status = os.waitpid(pid, 0)
+if os.WIFSIGNALED(status):
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    os.kill(os.getpid(), os.WTERMSIG(status))
+os._exit(os.WEXITSTATUS(status))
+"""
 DEADLINE = 30  # seconds for a session
 
 
@@ -33,6 +49,10 @@ class Transcript:
 
 def ours(session: Session, root: Path, interpreter: str = sys.executable, manner: str = "") -> Transcript:
     return _serve(session, root, [interpreter, "-c", OURS], manner)
+
+
+def forked(session: Session, root: Path, interpreter: str = sys.executable) -> Transcript:
+    return _serve(session, root, [interpreter, "-c", FORKED])
 
 
 def awslambdaric(session: Session, root: Path) -> Transcript:

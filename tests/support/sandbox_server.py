@@ -19,6 +19,7 @@ import pytest
 import uvloop
 
 import lamplighter
+from lamplighter.sandbox.cgroup import hierarchies
 from lamplighter.sandbox.client import ServerSandbox, ServerSandboxes
 from lamplighter.sandbox.contract import Isolation, SandboxSpec
 from lamplighter.sandbox.messages import Configuration, Runtime
@@ -155,13 +156,17 @@ async def serving(mode: Isolation) -> AsyncGenerator[Bench]:
     python = (ordinary_python() if as_nobody else None) or sys.executable
     runtimes = {"python": Runtime(python), "broken": Runtime("/nonexistent/python")}
     told = Configuration(str(code_root), str(data / "run"), str(client), runtimes, mode)
-    sandboxes = await ServerSandboxes.launch(told, (*_AS_NOBODY, python) if as_nobody else (python,))
+    command = (*_AS_NOBODY, python) if as_nobody else (python,)
+    sandboxes = await ServerSandboxes.launch(told, command)
     bench = Bench(mode, sandboxes, code_root, data / "run")
     try:
         yield bench
     finally:
         await bench.end_guests()
+        killed = sandboxes.lost.done()
         await sandboxes.close()
+        if killed:  # its cgroups are removed by the next server
+            await (await ServerSandboxes.launch(told, command)).close()
         shutil.rmtree(place)
 
 
@@ -185,13 +190,29 @@ async def until(condition: Callable[[], object], what: str) -> None:
         raise AssertionError(f"not within {DEADLINE:.0f} seconds: {what}") from None
 
 
-def descendants(pid: int) -> list[int]:
-    """All processes below one, by the kernel's word."""
-    found: list[int] = []
+def children(pid: int) -> list[int]:
     try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except OSError:
-        return found
-    for child in map(int, children):
-        found += [child, *descendants(child)]
-    return found
+        return []
+
+
+def descendants(pid: int) -> list[int]:
+    """All processes below one; a snapshot that is only good when they are at rest."""
+    return [found for child in children(pid) for found in (child, *descendants(child))]
+
+
+def serving_process(pid: int) -> int:
+    """The process that is the server: in isolation user the child of the one that was started."""
+    command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    return next((child for child in children(pid) if Path(f"/proc/{child}/cmdline").read_bytes() == command), pid)
+
+
+def cgroup_parents(run_dir: Path) -> list[Path]:
+    name = "lamplighter-" + hashlib.sha256(os.path.realpath(run_dir).encode()).hexdigest()[:16]
+    places = [place / name for found in hierarchies() for place in {found.own, found.top}]
+    return [place for place in places if place.exists()]
+
+
+def cgroups_of(run_dir: Path) -> list[Path]:
+    return [entry for parent in cgroup_parents(run_dir) for entry in parent.iterdir() if entry.is_dir()]

@@ -16,6 +16,7 @@ EXAMPLES = {
     "account_id": ("123456789012", "123456789012"),
     "region": ("eu-central-1", "eu-central-1"),
     "isolation": ("user", "user"),
+    "missing_runtimes": ("accept", "accept"),
 }
 ALL_OPTIONS = pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
 
@@ -99,6 +100,7 @@ def test_the_data_directory_is_roots_or_the_users_own(monkeypatch) -> None:
         ("account_id", "12345"),
         ("region", "nowhere"),
         ("isolation", "strong"),
+        ("missing_runtimes", "maybe"),
         ("data_dir", ""),
         ("data_dir", "a\0b"),
     ],

@@ -190,9 +190,13 @@ class Connection(asyncio.Protocol):
             return
         if "content-length" not in headers and "transfer-encoding" not in headers:
             return
-        method, path, _ = self._target()
-        self._limit = self._door.body_limit(method, path)
-        if int(headers.get("content-length", "0")) > self._limit:
+        length = int(headers.get("content-length", "0"))
+        if 0 < length <= _SMALL:
+            self._limit = length  # no operation takes less
+        else:
+            method, path, _ = self._target()
+            self._limit = self._door.body_limit(method, path)
+        if length > self._limit:
             self._refuse(413)
         elif headers.get("expect", "").lower() == "100-continue" and self._in_hand is None:
             self._transport.write(_CONTINUE)

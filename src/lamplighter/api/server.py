@@ -6,10 +6,13 @@ names the request, and a line in the log that does too.
 """
 
 import asyncio
+import contextlib
 import logging
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
 from email.utils import formatdate
+from functools import partial
+from typing import Any
 
 from lamplighter.api.connection import Connection
 from lamplighter.api.errors import refusal
@@ -19,6 +22,7 @@ from lamplighter.api.protocol import Wire
 from lamplighter.model.clock import Clock
 from lamplighter.model.errors import RequestEntityTooLargeException, ServiceError, ServiceException
 from lamplighter.model.ids import Ids
+from lamplighter.worker.answer import Answer
 from lamplighter.worker.contract import WorkerError
 
 CONTROL_LIMIT = 70_167_211  # bytes of a control plane request (AWS: spec 1.2)
@@ -57,7 +61,9 @@ class FrontDoor:
         self._region = region
         self.date = formatdate(clock.now(), usegmt=True)
         self._connections: set[Connection] = set()
-        self._serving: set[asyncio.Task[None]] = set()
+        self._in_hand = 0  # requests that have no response yet
+        self._drained: asyncio.Event | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
         self._ticker: asyncio.TimerHandle | None = None
 
@@ -74,14 +80,15 @@ class FrontDoor:
             self._server = None
         for connection in tuple(self._connections):
             connection.close_if_idle()
-        cut_off = 0
-        if self._serving:
-            _, late = await asyncio.wait(self._serving, timeout=limit)
-            cut_off = len(late)
-            for task in late:
-                task.cancel()
-            if late:
-                await asyncio.wait(late, timeout=_TICK)
+        self._drained = asyncio.Event()
+        if self._in_hand:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._drained.wait(), limit)
+        cut_off = self._in_hand
+        for task in tuple(self._tasks):
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=_TICK)
         for connection in tuple(self._connections):
             if not connection.close_if_idle():
                 connection.abort()
@@ -113,27 +120,55 @@ class FrontDoor:
             connection.respond(Response(status, (), body), request_id)
 
     def serve(self, connection: Connection, request: Request) -> None:
-        task = asyncio.get_running_loop().create_task(self._serve(connection, request))
-        self._serving.add(task)
-        task.add_done_callback(self._serving.discard)
+        self._in_hand += 1
+        work = self._serve(connection, request)
+        if _is_invoke(request.method, request.path):
+            self._step(work)
+        else:
+            self._own(work)
+
+    # A warm invocation takes no task: it runs from here to where it waits for its answer, and from there to its end.
+
+    def _step(self, work: Coroutine[Any, None, None], _: Answer | None = None) -> None:
+        try:
+            waited = work.send(None)
+        except StopIteration:
+            return
+        if isinstance(waited, Answer):
+            waited.add_done_callback(partial(self._step, work))
+        else:
+            self._own(_go_on(work, waited))
+
+    def _own(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     # Answers
 
     async def _serve(self, connection: Connection, request: Request) -> None:
         request_id = self._ids.request_id()
         try:
-            response = await self._answer(request, request_id)
+            response = await self._respond(request, request_id)
+        finally:
+            self._in_hand -= 1
+            if not self._in_hand and self._drained is not None:
+                self._drained.set()
+        connection.respond(response, request_id)
+
+    async def _respond(self, request: Request, request_id: str) -> Response:
+        try:
+            return await self._answer(request, request_id)
         except ServiceError as error:
             if error.status >= 500:
                 _log.error("request %s: %s", request_id, error, exc_info=error.__cause__)
-            response = refusal(error, request_id)
+            return refusal(error, request_id)
         except WorkerError as error:
             _log.error("request %s: no environment: %s", request_id, error)
-            response = refusal(ServiceException(), request_id)
+            return refusal(ServiceException(), request_id)
         except Exception:  # the outermost loop: a bug must not take the connection with it
             _log.exception("request %s failed: %s %s", request_id, request.method, request.path)
-            response = refusal(ServiceException(), request_id)
-        connection.respond(response, request_id)
+            return refusal(ServiceException(), request_id)
 
     async def _answer(self, request: Request, request_id: str) -> Response:
         path = request.path
@@ -167,6 +202,33 @@ class FrontDoor:
         for connection in tuple(self._connections):
             connection.tick()
         self._ticker = asyncio.get_running_loop().call_later(_TICK, self._tick)
+
+
+async def _go_on(work: Coroutine[Any, None, None], waited: Any) -> None:
+    """The rest of `work`, which waits for `waited`, as something that a task can run."""
+    await _Rest(work, waited)
+
+
+class _Rest:
+    """A coroutine that has begun, as an awaitable: what it waits for is handed on to the task."""
+
+    def __init__(self, work: Coroutine[Any, None, None], waited: Any) -> None:
+        self._work = work
+        self._waited = waited
+
+    def __await__(self) -> Generator[Any, None, None]:
+        work, waited = self._work, self._waited
+        while True:
+            try:
+                yield waited
+            except BaseException as error:  # the task was cancelled, which is for the work to hear
+                resume = partial(work.throw, error)
+            else:
+                resume = partial(work.send, None)
+            try:
+                waited = resume()
+            except StopIteration:
+                return
 
 
 def _is_invoke(method: str, path: str) -> bool:

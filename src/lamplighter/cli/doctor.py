@@ -45,13 +45,13 @@ def doctor(**flags: str | None) -> None:
     console.print(f"Linux {host.kernel} on {host.machine}, as {user}\n")
     console.print(_table(host, runtimes))
     console.print(f"\n--isolation auto chooses [bold]{host.best}[/] here.")
-    isolation = host.best if wanted == "auto" else wanted
+    reasons = list(_obstacles(host, wanted, runtimes))
+    isolation = host.best if wanted == "auto" or reasons else wanted
     unheld = host.unheld(isolation)
     if unheld:
         console.print(f"With isolation {isolation}, these promises don't hold here:")
     for sentence in unheld:
         console.print(f"  [yellow]•[/] {sentence}")
-    reasons = list(_obstacles(host, wanted, runtimes))
     for reason in reasons:
         console.print(f"[red]{reason}[/]")
     if not reasons:
@@ -68,7 +68,8 @@ def _table(host: Host, runtimes: dict[str, InstalledRuntime]) -> Table:
         _row(table, finding.name, finding.works, finding.remedy)
     _row(table, f"cgroups: {host.cgroups}", bool(host.controllers), _CGROUP_REMEDY)
     for name in WANTED:
-        _row(table, f"limits for {NAMES.get(name, name)}", name in host.controllers, _CGROUP_REMEDY)
+        remedy = _CGROUP_REMEDY if host.controllers else "as for cgroups"
+        _row(table, f"limits for {NAMES.get(name, name)}", name in host.controllers, remedy)
     for name, runtime in runtimes.items():
         _row(table, f"{name}, from CPython {runtime.version}", True, "")
     if not runtimes:

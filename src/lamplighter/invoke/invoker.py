@@ -42,6 +42,11 @@ class Invoker:
         self._retiring: set[asyncio.Task[None]] = set()
         changes.listen(self._changed)
 
+    def known(self, id: FunctionId, qualifier: str | None) -> FunctionVersion | None:
+        """The version to run, if that is settled: it can run, is in memory, and is not up to an alias's choice."""
+        versions = self._versions.get(id)
+        return versions.get(qualifier or LATEST) if versions is not None else None
+
     async def resolve(self, id: FunctionId, qualifier: str | None) -> FunctionVersion:
         """The version to run. Raises ResourceNotFoundException if there is none, ResourceConflictException if it can't
         run now (AWS: spec 1.4)."""
@@ -50,7 +55,7 @@ class Invoker:
         if known is not None and (found := known.get(asked)) is not None:
             return found
         version = asked
-        if kind_of_qualifier(asked) == "alias" and (alias := self._alias(id, asked)) is not None:
+        if (alias := self._alias(id, asked)) is not None:
             version = alias.pick(self._chance())
             if alias.weights:
                 asked = version  # what is remembered is the version, not the choice
@@ -73,6 +78,8 @@ class Invoker:
         known = self._weighted.get(id)
         if known is not None and (found := known.get(name)) is not None:
             return found
+        if kind_of_qualifier(name) != "alias":
+            return None
         document = self._records.view(id.account, id.region).get(KIND, id.name, name)
         if document is None:
             return None

@@ -32,10 +32,12 @@ class FunctionId:
 
 @dataclass(frozen=True, slots=True)
 class CodePackage:
-    """A deployment package in the blob store: `digest` is the hex SHA-256 of the zip, `size` its bytes."""
+    """A package in the blob store: `digest` is the hex SHA-256 of the zip, `size` its bytes, `unzipped` what comes out
+    of it (0: not known)."""
 
     digest: str
     size: int
+    unzipped: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import os
 from lamplighter.model.clock import Clock
 
 _BATCH = 256  # ids per call
+_VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 
 
 class Ids:
@@ -18,7 +19,7 @@ class Ids:
 
     def request_id(self) -> str:
         h = self._take(32)
-        return f"{h[:8]}-{h[8:12]}-4{h[13:16]}-{'89ab'[int(h[16], 16) & 3]}{h[17:20]}-{h[20:]}"
+        return f"{h[:8]}-{h[8:12]}-4{h[13:16]}-{_VARIANT[h[16]]}{h[17:20]}-{h[20:]}"
 
     def trace(self) -> str:
         """The X-Amzn-Trace-Id of a caller who sent none: not sampled."""

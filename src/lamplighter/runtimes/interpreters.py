@@ -31,7 +31,7 @@ _QUESTION = """
 import sys
 try:
     import ctypes, json, logging, select, socket, zlib
-    whole = sys.implementation.name == "cpython" and sys.prefix == sys.base_prefix and not sys.abiflags
+    whole = sys.implementation.name == "cpython" and not sys.abiflags
 except ImportError:
     whole = False
 print("\\n".join([".".join(map(str, sys.version_info[:3])), sys.base_prefix, str(whole)]))
@@ -81,7 +81,7 @@ def _candidates(environ: Mapping[str, str]) -> Iterable[str]:
         with contextlib.suppress(OSError), os.scandir(directory) as entries:
             for name in sorted(entry.name for entry in entries if _NAME.fullmatch(entry.name)):
                 path = os.path.realpath(os.path.join(directory, name))
-                if _is_program(path):
+                if _is_program(path) and not _is_of_a_virtual_environment(path):
                     found[path] = None
     return found
 
@@ -103,6 +103,11 @@ def _is_program(path: str) -> bool:
         return False
 
 
+def _is_of_a_virtual_environment(path: str) -> bool:
+    """One that was copied there; what is a link was followed to the interpreter that the environment was made of."""
+    return os.path.exists(os.path.join(os.path.dirname(path), "..", "pyvenv.cfg"))
+
+
 def _stamp(path: str) -> list[int] | None:
     try:
         status = os.stat(path)
@@ -114,18 +119,26 @@ def _stamp(path: str) -> list[int] | None:
 def _ask(paths: Iterable[str]) -> Iterator[tuple[str, dict[str, Any]]]:
     """All at once. An interpreter that does not answer properly is none."""
     with contextlib.ExitStack() as stack:
-        processes = [(path, stack.enter_context(_start(path))) for path in paths]
-        for path, process in processes:
+        processes: list[tuple[str, subprocess.Popen[str]]] = []
+        for path in paths:
             try:
-                output, _ = process.communicate(timeout=_DEADLINE)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                output = ""
-            lines = output.splitlines() if process.returncode == 0 else []
-            if len(lines) == 3:
-                yield path, {"version": lines[0], "prefix": lines[1], "usable": lines[2] == "True"}
-            else:
+                processes.append((path, stack.enter_context(_start(path))))
+            except OSError:
                 yield path, {"usable": False}
+        for path, process in processes:
+            yield path, _answer(process)
+
+
+def _answer(process: subprocess.Popen[str]) -> dict[str, Any]:
+    try:
+        output, _ = process.communicate(timeout=_DEADLINE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return {"usable": False}
+    lines = output.splitlines()
+    if process.returncode != 0 or len(lines) != 3:
+        return {"usable": False}
+    return {"version": lines[0], "prefix": lines[1], "usable": lines[2] == "True"}
 
 
 def _start(path: str) -> subprocess.Popen[str]:

@@ -127,8 +127,8 @@ class ServerSandbox:
 
     def gone(self, reason: str | None = None) -> None:
         """The server has taken it down."""
+        self._on_status()  # what it said last may still be on its way up here, and is more to the point
         self.failed(reason or "it ended while starting")
-        self._on_status()  # what it said last may still be on its way up here
         self._exit(Exit(signal=9))
         if not self._gone.done():
             self._gone.set_result(None)

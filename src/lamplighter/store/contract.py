@@ -48,9 +48,14 @@ class Functions(Protocol):
     """Functions with their versions. A version that is being published is given its number here, in the transaction."""
 
     async def create(
-        self, function: FunctionVersion, tags: Mapping[str, str], publish: FunctionVersion | None = None
+        self,
+        function: FunctionVersion,
+        tags: Mapping[str, str],
+        publish: FunctionVersion | None = None,
+        also: "Callable[[RecordTransaction], None] | None" = None,
     ) -> FunctionVersion | None:
-        """`publish`: what to keep as the first version as well; returned with its number. Raises AlreadyExists."""
+        """`publish`: what to keep as the first version as well; returned with its number. `also`: what to check and
+        write in the same transaction, once the function is there. Raises AlreadyExists."""
         ...
 
     async def get(self, id: FunctionId, version: str = "$LATEST") -> FunctionVersion | None:
@@ -142,6 +147,10 @@ class RecordView(Protocol):
         self, kind: str, owner: str | None = None, after: tuple[str, str] | None = None, limit: int = -1
     ) -> Sequence[Record]:
         """Records of a kind (and owner) in order, behind the owner and key `after`; no limit: all."""
+        ...
+
+    def page_backwards(self, kind: str, owner: str, before: str | None = None, limit: int = -1) -> Sequence[Record]:
+        """Records of a kind and owner from the last to the first, those in front of the key `before`."""
         ...
 
     def version(self, name: str, version: str = "$LATEST") -> FunctionVersion | None:

@@ -57,6 +57,12 @@ class SqliteRecordView:
             found = self._rows(sql.PAGE_OF_KIND, parameters)
         return [Record(owner, key, orjson.loads(document)) for owner, key, document in found]
 
+    def page_backwards(self, kind: str, owner: str, before: str | None = None, limit: int = -1) -> Sequence[Record]:
+        number, key = (sql.BEHIND_ALL, "") if before is None else (values.number(before), before)
+        parameters = (self.account, self.region, kind, owner, number, key, limit)
+        found = self._rows(sql.PAGE_OF_OWNER_BACKWARDS, parameters)
+        return [Record(owner, key, orjson.loads(document)) for owner, key, document in found]
+
     def version(self, name: str, version: str = LATEST) -> FunctionVersion | None:
         found = self._rows(functions_sql.GET, (self.account, self.region, name, version))
         return values.from_text(found[0][0]) if found else None

@@ -1,15 +1,16 @@
 """Functions and package references in SQLite."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
 import orjson
 
-from lamplighter.model.functions import CodePackage, FunctionId, FunctionVersion
+from lamplighter.model.functions import FunctionId, FunctionVersion
 from lamplighter.store import values
-from lamplighter.store.contract import AlreadyExists, StaleWrite
+from lamplighter.store.contract import AlreadyExists, RecordTransaction, StaleWrite
 from lamplighter.store.database import Database, Transaction
+from lamplighter.store.records import SqliteRecordTransaction
 from lamplighter.store.sql import functions as sql
 
 
@@ -20,7 +21,11 @@ class SqliteFunctions:
         self._database = database
 
     async def create(
-        self, function: FunctionVersion, tags: Mapping[str, str], publish: FunctionVersion | None = None
+        self,
+        function: FunctionVersion,
+        tags: Mapping[str, str],
+        publish: FunctionVersion | None = None,
+        also: Callable[[RecordTransaction], None] | None = None,
     ) -> FunctionVersion | None:
         tags_text = orjson.dumps(tags).decode()
 
@@ -29,6 +34,8 @@ class SqliteFunctions:
                 raise AlreadyExists(function.id)
             _insert(transaction, function)
             transaction.changed(function.id)
+            if also is not None:
+                also(SqliteRecordTransaction(transaction, function.id.account, function.id.region))
             return _publish(transaction, publish)
 
         return await self._database.write(run)
@@ -59,12 +66,9 @@ class SqliteFunctions:
             row = transaction.execute(sql.REPLACE_VERSION, parameters).fetchone()
             if row is None:
                 raise StaleWrite(function.arn)
-            needed = values.packages(function)
-            if row[0] is not None:
-                needed |= values.packages(values.from_text(row[0]))
+            before = {} if row[0] is None else values.packages(values.from_text(row[0]))
             transaction.execute(sql.DELETE_PACKAGES, _key(function))
-            for package in needed:
-                _need(transaction, function, package)
+            _need(transaction, function, before | values.packages(function))
             transaction.changed(function.id)
             return _publish(transaction, publish)
 
@@ -141,12 +145,12 @@ def _row(function: FunctionVersion) -> dict[str, Any]:
 
 def _insert(transaction: Transaction, function: FunctionVersion) -> None:
     transaction.execute(sql.INSERT_VERSION, _row(function))
-    for package in values.packages(function):
-        _need(transaction, function, package)
+    _need(transaction, function, values.packages(function))
 
 
-def _need(transaction: Transaction, function: FunctionVersion, package: CodePackage) -> None:
-    transaction.execute(sql.INSERT_PACKAGE, {**_key(function), "digest": package.digest, "size": package.size})
+def _need(transaction: Transaction, function: FunctionVersion, packages: Mapping[str, int]) -> None:
+    for digest, size in packages.items():
+        transaction.execute(sql.INSERT_PACKAGE, {**_key(function), "digest": digest, "size": size})
 
 
 def _publish(transaction: Transaction, version: FunctionVersion | None) -> FunctionVersion | None:

@@ -24,9 +24,10 @@ def from_text(text: str) -> FunctionVersion:
     return FunctionVersion(**members)
 
 
-def packages(function: FunctionVersion) -> set[CodePackage]:
-    """What must be kept for this version to run."""
-    return {function.code, *(layer.package for layer in function.layers)}
+def packages(function: FunctionVersion) -> dict[str, int]:
+    """The digests of what must be kept for this version to run, and the bytes that count as storage: those of a layer
+    count once, where it was published."""
+    return {**{layer.package.digest: 0 for layer in function.layers}, function.code.digest: function.code.size}
 
 
 def is_settled(function: FunctionVersion) -> bool:

@@ -18,6 +18,7 @@ from lamplighter.model.functions import FunctionVersion
 from lamplighter.model.invocation import Invocation, Outcome
 from lamplighter.sandbox.contract import Exit, Sandbox, SandboxError
 from lamplighter.worker import failures, log_lines
+from lamplighter.worker.answer import Answer
 from lamplighter.worker.contract import WorkerError
 from lamplighter.worker.lifecycle import Signal, State, follow
 from lamplighter.worker.logs import Logs
@@ -59,8 +60,8 @@ class LiveEnvironment:
         self._init_error: tuple[bytes, str] | None = None  # what the runtime posted: payload, error type
         # Of the invocation in hand.
         self._invocation: Invocation | None = None
-        self._answer: asyncio.Future[Outcome] | None = None
-        self._outcome: Outcome | None = None  # answered, but held back until the log's tail is complete
+        self._answer: Answer | None = None
+        self._outcome: Outcome | None = None  # what it will be given
         self._began = 0.0
         self._deadline = 0.0  # on the loop's own clock, as are timers
         self._timer: asyncio.TimerHandle | None = None
@@ -94,7 +95,7 @@ class LiveEnvironment:
         if self._invocation is not None:
             raise WorkerError("an environment runs one invocation at a time")
         self._invocation = invocation
-        self._answer = answer = self._loop.create_future()
+        self._answer = answer = Answer(self._loop)
         if self._state is State.READY:
             self._open()
             self._give()
@@ -131,15 +132,22 @@ class LiveEnvironment:
                 self._give()
 
     def answered(self, body: bytes, failed: bool) -> None:
-        self._answer_with(Outcome(body, "Unhandled" if failed else None))
+        self._state = follow(self._state, Signal.ANSWERED)
+        self._outcome = Outcome(body, "Unhandled" if failed else None)
 
     def answer_too_large(self) -> None:
-        self._answer_with(Outcome(failures.TOO_LARGE, "Unhandled"))
+        self._state = follow(self._state, Signal.ANSWERED)
+        self._outcome = Outcome(failures.TOO_LARGE, "Unhandled")
 
     def init_failed(self, body: bytes, error_type: str) -> None:
         """Settled when the runtime exits, as it should now, so that its last output is in the log."""
         self._init_error = (body, failures.error_type(error_type))
         self._loop.call_later(_LEAVE, self._gone, self._sandbox, Exit())
+
+    def read(self) -> None:
+        """Answered, and maybe asked again: now whoever waits may go on. With a tail, when the phase is over."""
+        if self._outcome is not None and (self._invocation is None or not self._invocation.log_tail):
+            self._settle()
 
     # An invocation
 
@@ -161,18 +169,11 @@ class LiveEnvironment:
         deadline = self._clock.now() + self._deadline - self._loop.time()
         self._api.give(invocation.request_id, _event_head(invocation, int(deadline * 1000)), invocation.payload)
 
-    def _answer_with(self, outcome: Outcome) -> None:
-        self._state = follow(self._state, Signal.ANSWERED)
-        assert self._invocation is not None
-        if self._invocation.log_tail:
-            self._outcome = outcome
-        else:
-            self._resolve(outcome)
-
-    def _resolve(self, outcome: Outcome) -> None:
-        assert self._answer is not None
-        if not self._answer.done():
-            self._answer.set_result(outcome)
+    def _settle(self) -> None:
+        answer, outcome = self._answer, self._outcome
+        self._answer = self._outcome = None
+        if answer is not None and outcome is not None:
+            answer.give(outcome)
 
     def _finish(self, status: str | None) -> None:
         """The phase is over. `status`: of a failure, as REPORT shows it."""
@@ -188,10 +189,9 @@ class LiveEnvironment:
                     invocation.request_id, duration, self.function.memory_size, peak, self._init_duration, status
                 ),
             )
+        if self._outcome is not None and invocation.log_tail:
+            self._outcome = Outcome(self._outcome.payload, self._outcome.error, self._logs.tail())
         self._init_duration = None
-        if self._outcome is not None:
-            self._resolve(Outcome(self._outcome.payload, self._outcome.error, self._logs.tail()))
-            self._outcome = None
         self._free()
 
     def _free(self) -> None:
@@ -213,6 +213,7 @@ class LiveEnvironment:
         self._state = follow(self._state, signal)
         self._finish(status)
         self._die(Signal.ENDED)
+        self._settle()
 
     def _time_out(self) -> None:
         invocation = self._invocation
@@ -281,9 +282,7 @@ class LiveEnvironment:
         try:
             await self._start()
         except (SandboxError, OSError) as error:
-            if self._answer is not None and not self._answer.done():
-                self._answer.set_exception(WorkerError(str(error)))
-            self._die(Signal.ENDED)
+            self._die(Signal.ENDED, str(error))
 
     def _init_report(self, phase: str, error_type: str | None) -> bytes:
         return log_lines.init_report((self._clock.monotonic() - self._init_began) * 1000, phase, error_type)
@@ -342,8 +341,8 @@ class LiveEnvironment:
         except (SandboxError, OSError) as error:
             _log.error("the sandbox of %s could not be taken down: %s", self.function.arn, error)
 
-    def _die(self, signal: Signal) -> None:
-        """No invocation from here on; take everything down."""
+    def _die(self, signal: Signal, reason: str = "the environment was ended") -> None:
+        """No invocation from here on; take everything down. `reason`: for one that is still waiting."""
         self._state = follow(self._state, signal)
         if self._timer is not None:
             self._timer.cancel()
@@ -351,8 +350,8 @@ class LiveEnvironment:
         if self._ending is None:
             self._ending = self._loop.create_task(self._take_down())
         if self._invocation is not None:
-            if self._answer is not None and not self._answer.done():
-                self._answer.set_exception(WorkerError("the environment was ended"))
+            if self._answer is not None and self._outcome is None:
+                self._answer.fail(WorkerError(reason))
             self._free()
 
     async def _take_down(self) -> None:

@@ -51,6 +51,10 @@ class Listener(Protocol):
 
     def init_failed(self, body: bytes, error_type: str) -> None: ...
 
+    def read(self) -> None:
+        """All that has come so far is told."""
+        ...
+
 
 def _reply(status: str, body: bytes, content_type: str = "application/json") -> bytes:
     head = f"HTTP/1.1 {status}\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -276,6 +280,7 @@ class _Connection(asyncio.Protocol):
                 return
         if self._out and not self._waits:
             self._flush()
+        self._api.listener.read()
 
     def pause_writing(self) -> None:
         self._transport.pause_reading()  # a guest that doesn't read gets no further replies to pile up
@@ -375,12 +380,11 @@ class _Connection(asyncio.Protocol):
                 known = self._url == _INIT_ERROR or self._url.endswith((b"/response", b"/error"))
                 self._reply_idle(_WRONG_METHOD if known else _NOT_FOUND)
         elif method == b"POST":
-            # Asked again: since the head, another connection may have been faster.
-            refusal = self._refusal or self._refuse()
-            if refusal is None and self._body is None and not self._too_large:
-                refusal = self._api.refuse_answer(b"", self._failed)  # the other's upload is not finished yet
+            refusal = self._refusal
             if self._api.uploading is self:
                 self._api.uploading = None
+            elif refusal is None:  # not the only one: another connection was or will be faster
+                refusal = self._refuse() or (None if self._too_large else _WRONG_ID)
             if refusal is not None:
                 self._reply_idle(refusal)
             else:

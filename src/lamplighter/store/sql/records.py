@@ -27,6 +27,15 @@ WHERE account = ? AND region = ? AND kind = ? AND owner = ? AND (number, key) > 
 ORDER BY number, key LIMIT ?
 """
 
+# The same in front of a number and key, from the last.
+PAGE_OF_OWNER_BACKWARDS: Final = """
+SELECT owner, key, document FROM records
+WHERE account = ? AND region = ? AND kind = ? AND owner = ? AND (number, key) < (?, ?)
+ORDER BY number DESC, key DESC LIMIT ?
+"""
+
+BEHIND_ALL: Final = 2**63 - 1  # greater than any number of a key
+
 # Records of a kind behind an owner, number and key, by all three.
 PAGE_OF_KIND: Final = """
 SELECT owner, key, document FROM records

@@ -12,8 +12,8 @@ from .faults import Fault
 
 # What a fork server has imported and AWS's runtime has not: here the function's own module of that name wins.
 _FORK_SERVER_MODULES = (
-    "argparse", "array", "ctypes", "fcntl", "grp", "mmap", "pwd", "resource", "select", "selectors", "signal", "socket",
-    "struct", "bootstrap",
+    "array", "ast", "base64", "binascii", "bootstrap", "copy", "ctypes", "dataclasses", "dis", "fcntl", "grp",
+    "inspect", "mmap", "opcode", "pwd", "resource", "select", "selectors", "signal", "socket", "struct", "typing",
 )  # fmt: skip
 
 

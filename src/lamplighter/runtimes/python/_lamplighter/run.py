@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import atexit
+import builtins
 import logging
 import os
 import signal
+import site
 import sys
 import threading
 import time
@@ -73,6 +75,10 @@ def _become_the_main_program(environ: MutableMapping[str, str]) -> None:
     main_module = types.ModuleType("__main__")
     main_module.__file__ = program
     sys.modules["__main__"] = main_module
+    if not hasattr(builtins, "exit"):  # a fork server started without `site` has none
+        site.setquit()
+        site.sethelper()
+        site.setcopyright()
     sys.modules.pop("bootstrap", None)
 
 

@@ -1,0 +1,333 @@
+"""Environments with real runtimes in real processes: every way an invocation can end (AWS: spec 2.3, 3.1, 3.6)."""
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from lamplighter.model.clock import SystemClock
+from lamplighter.model.functions import FunctionVersion
+from lamplighter.worker.contract import WorkerError
+from lamplighter.worker.environment import LiveEnvironment
+from lamplighter.worker.worker import Worker
+from support.environments import invocation, version
+from support.sandbox_server import story, until
+from support.sandboxes import LEAN, RIC, PlainSandboxes
+
+SOURCE = """
+import os, signal, sys, time
+if os.environ.get("LATE"):
+    time.sleep(float(os.environ["LATE"]))
+if os.environ.get("LEAVE"):
+    print("leaving", flush=True)
+    os._exit(int(os.environ["LEAVE"]))
+if os.environ.get("ONCE") and not os.path.exists(os.environ["ONCE"]):
+    open(os.environ["ONCE"], "w").close()
+    os._exit(7)
+calls = 0
+def handler(event, context):
+    return event
+def count(event, context):
+    global calls
+    calls += 1
+    return calls
+def fail(event, context):
+    raise ValueError("broken")
+def leave(event, context):
+    print("last words", flush=True)
+    os._exit(event)
+def kill(event, context):
+    os.kill(os.getpid(), event)
+def sleep(event, context):
+    time.sleep(event)
+def large(event, context):
+    return "x" * event
+def talk(event, context):
+    print("said", event)
+    sys.stdout.write("unfinished")
+def flood(event, context):
+    for n in range(event):
+        print("line", n)
+"""
+ID = invocation().request_id
+
+
+class Bench:
+    def __init__(self, task: Path, command: Sequence[str], logs: bool = False, init_limit: float = 10.0) -> None:
+        (task / "app.py").write_text(SOURCE)
+        self.sandboxes = PlainSandboxes(task, command)
+        self.lines: list[str] = []
+        self.worker = Worker(self.sandboxes, SystemClock(), lambda _: {}, self._log if logs else None, init_limit)
+
+    def _log(self, function: FunctionVersion, stream: str, lines: Sequence[bytes]) -> None:
+        self.lines += [line.decode() for line in lines]
+
+    @asynccontextmanager
+    async def environment(self, handler: str, **members: object) -> AsyncGenerator[LiveEnvironment]:
+        environment = await self.worker.start(version(handler=handler, **members))
+        try:
+            yield environment
+        finally:
+            await environment.end()
+            assert all(sandbox.ended for sandbox in self.sandboxes.started)
+
+    async def payload(self, handler: str, event: bytes, **members: object) -> tuple[str | None, object]:
+        """The error and the payload of one invocation."""
+        async with self.environment(handler, **members) as environment:
+            outcome = await environment.run(invocation(event))
+            return outcome.error, json.loads(outcome.payload)
+
+
+@pytest.fixture(params=[LEAN, RIC], ids=["lean", "awslambdaric"])
+def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Bench:
+    return Bench(tmp_path, request.param)
+
+
+async def free(environment: LiveEnvironment) -> None:
+    await until(lambda: not environment.busy, "the phase is over")
+
+
+@story
+async def test_events_and_answers_pass_unchanged_and_the_process_stays(bench: Bench) -> None:
+    async with bench.environment("app.handler") as environment:
+        for payload in (b'{"text":"\xc3\xa4\xe2\x82\xac"}', b"null", b"[1, 2.5, true]", b'"x"'):
+            outcome = await environment.run(invocation(payload))
+            assert (outcome.error, json.loads(outcome.payload)) == (None, json.loads(payload))
+            await free(environment)
+    assert len(bench.sandboxes.started) == 1
+
+
+@story
+async def test_memory_is_kept_from_one_invocation_to_the_next(bench: Bench) -> None:
+    async with bench.environment("app.count") as environment:
+        for expected in range(1, 6):
+            assert (await environment.run(invocation())).payload == str(expected).encode()
+            await free(environment)
+
+
+@story
+async def test_a_handlers_error_is_passed_on_and_the_environment_stays(bench: Bench) -> None:
+    async with bench.environment("app.fail") as environment:
+        for _ in range(2):
+            outcome = await environment.run(invocation())
+            described = json.loads(outcome.payload)
+            assert (outcome.error, described["errorMessage"], described["errorType"]) == (
+                "Unhandled",
+                "broken",
+                "ValueError",
+            )
+            await free(environment)
+        assert environment.alive
+
+
+EXITS = {
+    ("app.leave", b"1"): "Runtime exited with error: exit status 1",
+    ("app.leave", b"127"): "Runtime exited with error: exit status 127",
+    ("app.leave", b"0"): "Runtime exited without providing a reason",
+    ("app.kill", b"9"): "Runtime exited with error: signal: killed",
+    ("app.kill", b"11"): "Runtime exited with error: signal: segmentation fault",
+}
+
+
+@pytest.mark.parametrize(("handler", "event"), EXITS)
+@story
+async def test_a_crash_is_noticed_at_once_and_told_in_awss_words(bench: Bench, handler: str, event: bytes) -> None:
+    async with asyncio.timeout(10), bench.environment(handler, timeout=60) as environment:
+        outcome = await environment.run(invocation(event))
+        assert outcome.error == "Unhandled"
+        assert json.loads(outcome.payload) == {
+            "errorType": "Runtime.ExitError",
+            "errorMessage": f"RequestId: {ID} Error: {EXITS[handler, event]}",
+        }
+        assert not environment.alive
+        with pytest.raises(WorkerError):
+            await environment.run(invocation())
+
+
+@story
+async def test_a_crash_while_idle_is_noticed(bench: Bench) -> None:
+    async with bench.environment("app.handler") as environment:
+        await environment.run(invocation())
+        await free(environment)
+        bench.sandboxes.started[0].process.kill()
+        await until(lambda: not environment.alive, "the environment is dead")
+
+
+@story
+async def test_a_function_out_of_time_is_ended(bench: Bench) -> None:
+    async with bench.environment("app.sleep", timeout=1) as environment:
+        outcome = await environment.run(invocation(b"60"))
+        assert outcome.payload == (
+            b'{"errorType":"Sandbox.Timedout","errorMessage":"RequestId: %s Error: '
+            b'Task timed out after 1.00 seconds"}' % ID.encode()
+        )
+        assert not environment.alive
+        await until(lambda: bench.sandboxes.started[0].ended, "its sandbox is taken down")
+
+
+@story
+async def test_the_time_of_an_earlier_invocation_does_not_end_a_later_one(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, LEAN)
+    async with bench.environment("app.sleep", timeout=1) as environment:
+        for seconds in (b"0.7", b"0.7"):
+            assert (await environment.run(invocation(seconds))).payload == b"null"
+            await free(environment)
+        assert b"Sandbox.Timedout" in (await environment.run(invocation(b"5"))).payload
+
+
+@story
+async def test_a_response_that_is_too_large_is_told_so(bench: Bench) -> None:
+    expected = {
+        "errorType": "Function.ResponseSizeTooLarge",
+        "errorMessage": "Response payload size exceeded maximum allowed payload size (6291556 bytes).",
+    }
+    assert await bench.payload("app.large", b"6291555", timeout=30) == ("Unhandled", expected)
+    assert await bench.payload("app.large", b"6291554", timeout=30) == (None, "x" * 6291554)
+
+
+@story
+async def test_an_init_error_is_passed_on_byte_for_byte_after_a_second_try(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, RIC, logs=True)
+    error, payload = await bench.payload("nowhere.handler", b"{}")
+    assert (error, payload) == (
+        "Unhandled",
+        {
+            "errorMessage": "Unable to import module 'nowhere': No module named 'nowhere'",
+            "errorType": "Runtime.ImportModuleError",
+            "requestId": "",
+            "stackTrace": [],
+        },
+    )
+    assert len(bench.sandboxes.started) == 2
+    reports = [line for line in bench.lines if line.startswith("INIT_REPORT")]
+    assert [re.sub(r"\d+\.\d\d", "N", line) for line in reports] == [
+        "INIT_REPORT Init Duration: N ms\tPhase: init\tStatus: error\tError Type: Runtime.ImportModuleError",
+        "INIT_REPORT Init Duration: N ms\tPhase: invoke\tStatus: error\tError Type: Runtime.ImportModuleError",
+    ]
+    assert bench.lines[-1].endswith("\tStatus: error\tError Type: Runtime.ImportModuleError")
+
+
+@story
+async def test_a_runtime_that_leaves_in_init_is_started_again_inside_the_invocation(bench: Bench) -> None:
+    members = {"environment": {"ONCE": str(bench.sandboxes.task / "once")}}
+    assert await bench.payload("app.handler", b"5", **members) == (None, 5)
+    assert len(bench.sandboxes.started) == 2
+    assert await bench.payload("app.handler", b"5", environment={"LEAVE": "3"}) == (
+        "Unhandled",
+        {
+            "errorType": "Runtime.ExitError",
+            "errorMessage": f"RequestId: {ID} Error: Runtime exited with error: exit status 3",
+        },
+    )
+
+
+@story
+async def test_an_init_that_takes_too_long_is_repeated_in_the_functions_own_time(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, LEAN, logs=True, init_limit=0.3)
+    slow = {"environment": {"LATE": "0.8"}}
+    assert await bench.payload("app.handler", b"5", timeout=5, **slow) == (None, 5)
+    assert len(bench.sandboxes.started) == 2
+    assert any("Phase: init\tStatus: timeout" in line for line in bench.lines)
+    error, payload = await bench.payload("app.handler", b"5", timeout=1, environment={"LATE": "30"})
+    assert (error, isinstance(payload, dict) and payload["errorType"]) == ("Unhandled", "Sandbox.Timedout")
+    assert any("Phase: invoke\tStatus: timeout" in line for line in bench.lines)
+
+
+@story
+async def test_an_init_that_failed_with_nobody_waiting_is_repeated_by_the_next_invocation(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, LEAN)
+    async with bench.environment("app.handler", environment={"ONCE": str(tmp_path / "once")}) as environment:
+        await until(lambda: bench.sandboxes.started[0].ended, "the failed one is taken down")
+        assert environment.alive
+        assert (await environment.run(invocation(b"5"))).payload == b"5"
+
+
+@story
+async def test_the_log_tail_has_what_was_written_before_the_answer(bench: Bench) -> None:
+    async with bench.environment("app.talk") as environment:
+        first = (await environment.run(invocation(b"1", log_tail=True))).log_tail
+        await free(environment)
+        second = (await environment.run(invocation(b"2", log_tail=True))).log_tail
+        await free(environment)
+        none = (await environment.run(invocation(b"3"))).log_tail
+    figures = re.compile(rb"\d+\.\d\d|\d+(?= ms)")
+    assert first is not None
+    assert second is not None
+    assert figures.sub(b"N", first).decode() == (
+        f"START RequestId: {ID} Version: $LATEST\nsaid 1\nunfinished\nEND RequestId: {ID}\n"
+        f"REPORT RequestId: {ID}\tDuration: N ms\tBilled Duration: N ms\tMemory Size: 128 MB\t"
+        "Max Memory Used: 40 MB\tInit Duration: N ms\t\n"
+    )
+    assert b"said 2\n" in second
+    assert b"Init Duration" not in second
+    assert none is None
+
+
+@story
+async def test_init_is_billed_with_the_first_invocation(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, LEAN)
+    async with bench.environment("app.handler") as environment:
+        tail = (await environment.run(invocation(log_tail=True))).log_tail or b""
+    duration, billed, init = (
+        float(match[1]) for match in re.finditer(rb"(?:\t| )(?:Init |Billed )?Duration: ([\d.]+) ms", tail)
+    )
+    assert billed - 1 < duration + init <= billed
+
+
+@story
+async def test_the_tail_is_the_last_4096_bytes_and_a_flood_blocks_nobody(bench: Bench) -> None:
+    async with bench.environment("app.flood", timeout=30) as environment:
+        tail = (await environment.run(invocation(b"200000", log_tail=True))).log_tail or b""
+        assert len(tail) == 4096
+        assert b"line 199999\nEND" in tail
+        await free(environment)
+        assert (await environment.run(invocation(b"200000"))).error is None
+
+
+@story
+async def test_a_sink_gets_every_line_whole_and_in_order(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, LEAN, logs=True)
+    async with bench.environment("app.flood", timeout=30) as environment:
+        await environment.run(invocation(b"50000"))
+        await free(environment)
+    start = bench.lines.index(f"START RequestId: {ID} Version: $LATEST")
+    end = bench.lines.index(f"END RequestId: {ID}")
+    assert bench.lines[0] == "INIT_START Runtime Version: python:3.12.v1"
+    assert bench.lines[start + 1 : end] == [f"line {n}" for n in range(50000)]
+
+
+@story
+async def test_ending_a_busy_environment_tells_its_invocation(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, LEAN)
+    async with bench.environment("app.sleep", timeout=60) as environment:
+        call = asyncio.create_task(environment.run(invocation(b"60")))
+        await until(lambda: environment.busy, "it runs")
+        await environment.end()
+        with pytest.raises(WorkerError, match="ended"):
+            await call
+
+
+@story
+async def test_an_invocation_that_nobody_waits_for_takes_its_environment_with_it(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, LEAN)
+    async with bench.environment("app.sleep", timeout=60) as environment:
+        await environment.run(invocation(b"0"))
+        call = asyncio.create_task(environment.run(invocation(b"60")))
+        await until(lambda: environment.busy, "it runs")
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        assert not environment.alive
+
+
+@story
+async def test_a_worker_without_room_says_why(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, LEAN)
+    bench.sandboxes.broken = "there is no room"
+    with pytest.raises(WorkerError, match="there is no room"):
+        await bench.worker.start(version())
+    await bench.worker.close()
