@@ -216,12 +216,10 @@ async def test_a_runtime_that_leaves_in_init_is_started_again_inside_the_invocat
     members = {"environment": {"ONCE": str(bench.sandboxes.task / "once")}}
     assert await bench.payload("app.handler", b"5", **members) == (None, 5)
     assert len(bench.sandboxes.started) == 2
+    message = f"RequestId: {ID} Error: Runtime exited with error: exit status 3"
     assert await bench.payload("app.handler", b"5", environment={"LEAVE": "3"}) == (
         "Unhandled",
-        {
-            "errorType": "Runtime.ExitError",
-            "errorMessage": f"RequestId: {ID} Error: Runtime exited with error: exit status 3",
-        },
+        {"errorType": "Runtime.ExitError", "errorMessage": message},
     )
 
 

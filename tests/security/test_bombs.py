@@ -124,11 +124,19 @@ async def test_memory_bombs_by_several_processes_count_together() -> None:
 import subprocess, sys
 code = "x = bytearray(60 << 20); print('done', flush=True); import time; time.sleep(1000)"
 started = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) for _ in range(4)]
-result = sorted(process.stdout.readline() == b"done\\n" for process in started)
+for process in started:
+    process.stdout.readline()  # it has its memory, or is dead
+alive = 0
+for process in started:
+    try:
+        process.wait(0.5)
+    except subprocess.TimeoutExpired:
+        alive += 1
+result = alive
 """
         answer = await guest.run(source)
-        # Some children, or the runtime itself, were killed: never did all of them get their memory.
-        assert answer == "the runtime died" or answer.count(True) <= 2
+        # Children, or the runtime itself, were killed: two of 60 MB fit into 128 MB, three don't.
+        assert answer == "the runtime died" or answer <= 2
         peak = guest.sandbox.memory_peak()
         assert peak is not None and peak <= 128 << 20
 

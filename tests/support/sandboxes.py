@@ -75,7 +75,7 @@ class PlainSandboxes:
             "LAMBDA_TASK_ROOT": str(self.task),
         }
         command = [*self.command, variables["_HANDLER"]] if tuple(self.command) == RIC else list(self.command)
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: ASYNC220  # a fork is quick, and `end` waits for the process
             command, env=variables, cwd=self.task, stdout=theirs, stderr=theirs, start_new_session=True
         )
         os.close(theirs)

@@ -89,7 +89,7 @@ class InvokeApi:
             raise request_too_large(ASYNC_LIMIT)
         if not payload:
             payload = b"{}"
-        elif not _is_json(payload):
+        elif not is_json(payload):
             raise InvalidRequestContentException(
                 f"Could not parse request body into json: Could not parse payload into json: {parse_failure(payload)}"
             )
@@ -135,7 +135,7 @@ def _response(function: FunctionVersion, outcome: Outcome) -> Response:
     return Response(200, headers, outcome.payload)
 
 
-def _is_json(payload: bytes) -> bool:
+def is_json(payload: bytes) -> bool:
     try:
         orjson.loads(payload)
     except orjson.JSONDecodeError:

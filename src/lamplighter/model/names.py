@@ -140,14 +140,22 @@ def is_alias(name: str) -> bool:
     return ALIAS.fullmatch(name) is not None
 
 
-def parse_layer_name(text: str, account: str, region: str) -> LayerId | None:
-    """A layer by name or by ARN (which may be another account's); None if it is neither."""
+def parse_layer(text: str, account: str, region: str) -> LayerId:
+    """A layer by name, or by an ARN, which may be another account's. Raises ResourceNotFound for another region's."""
     if LAYER_NAME.fullmatch(text):
         return LayerId(account, region, text)
     match = LAYER.fullmatch(text)
     if match is None or match["version"]:
-        return None
-    return LayerId(match["account"], match["region"], match["name"])
+        raise ResourceNotFoundException("The resource you requested does not exist.")
+    if match["region"] != region:
+        raise ResourceNotFoundException(f"Layers from '{match['region']}' are not reachable in this region ('{region}')")
+    return LayerId(match["account"], region, match["name"])
+
+
+def layer_version(layer: LayerId, number: int) -> LayerVersionRef:
+    if number < 1:
+        raise InvalidParameterValueException("Layer Version Cannot be less than 1")
+    return LayerVersionRef(layer, number)
 
 
 def parse_layer_version(arn: str) -> LayerVersionRef | None:

@@ -14,7 +14,7 @@ from lamplighter.sandbox.channel import Channel
 from lamplighter.sandbox.forkserver import CHANNEL
 from lamplighter.sandbox.messages import Configuration
 
-_MODULE = ("-u", "-m", "lamplighter.sandbox.forkserver")
+_MODULE = ("-S", "-u", "-m", "lamplighter.sandbox.forkserver")
 _VARIABLES = {"LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"}
 
 
