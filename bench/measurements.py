@@ -16,7 +16,7 @@ from bench.figures import Figure, Limit, Samples, at_most, percentile, ratio_at_
 from bench.load import HOST, SECOND, Load, LoadError, Plan, Result
 from bench.memory import megabytes, tree
 from bench.program import Unavailable
-from bench.service import Service
+from bench.service import WHOLE_CPU, Service
 from bench.stage import SMALL, Stage, Work, latency
 
 SETTLE = 30.0  # seconds for processes to come and go
@@ -62,7 +62,7 @@ def cold_at_once(stage: Stage) -> tuple[Samples, ...]:
     medians: list[float] = []
     for _ in range(stage.rounds):
         names = stage.names(1)
-        with stage.deployed(names, handler="handlers.sleep") as service:
+        with stage.deployed(names, "handlers.sleep") as service:
             result = _once_each(stage, service, names, (b'{"seconds": 0.3}',) * 10, at_once=True)
             medians.append(P50(result) - 300)
     return (Samples(tuple(medians)),)
@@ -73,7 +73,7 @@ def burst(stage: Stage) -> tuple[Samples, ...]:
     seconds: list[float] = []
     for _ in range(1 if stage.quick else 3):
         names = stage.names(1)
-        with stage.deployed(names, handler="handlers.sleep") as service:
+        with stage.deployed(names, "handlers.sleep") as service:
             seconds.append(_once_each(stage, service, names, (BURST,) * 200, at_once=True).seconds)
             _wait_until_settled(service)
     return (Samples(tuple(seconds)),)
@@ -124,7 +124,7 @@ def beside(stage: Stage, trouble: Callable[[Stage, Service], AbstractContextMana
     names = stage.names(1)
     quiet: list[float] = []
     disturbed: list[float] = []
-    with stage.deployed(names) as service:
+    with stage.deployed(names, memory_size=WHOLE_CPU) as service:
         for _ in range(stage.rounds):
             quiet.append(P99(stage.load.run(stage.plan(service, names, Work()))))
             with trouble(stage, service):
@@ -167,7 +167,7 @@ def log_flood(stage: Stage, service: Service) -> AbstractContextManager[None]:
 @contextmanager
 def _somebody_else(stage: Stage, service: Service, handler: str, body: bytes) -> Generator[None]:
     names = stage.names(1)
-    with service.functions(names, handler), Load() as load:
+    with service.functions(names, handler, memory_size=WHOLE_CPU), Load() as load:
         plan = stage.plan(service, names, Work(bodies=(body,)))
         running = load.begin(plan)
         yield

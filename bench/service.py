@@ -26,6 +26,7 @@ from bench.program import Program, Unavailable
 
 READY = r"Lamplighter is ready at http://127\.0\.0\.1:(\d+)"
 COMMAND = (sys.executable, "-m", "lamplighter")
+WHOLE_CPU = 1769  # MB: what AWS gives one CPU to, and so do we
 PYTHON = f"python{sys.version_info.major}.{sys.version_info.minor}"  # the floor's runtimes are of the same
 ROLE = "arn:aws:iam::000000000000:role/bench"
 
@@ -56,9 +57,12 @@ class Service:
         return tuple(self._signed(names[index % len(names)], body) for index, body in enumerate(bodies))
 
     @contextmanager
-    def functions(self, names: Sequence[str], handler: str = "handlers.echo", client: str = "lean") -> Generator[None]:
-        """Deployed and Active, for as long as the block lasts."""
+    def functions(
+        self, names: Sequence[str], handler: str = "handlers.echo", client: str = "lean", memory_size: int = 128
+    ) -> Generator[None]:
+        """Deployed and Active, for as long as the block lasts. `memory_size`: MB; decides the share of a CPU too."""
         package, settings = _package(client, handler)
+        settings["MemorySize"] = memory_size
         created: list[str] = []
         try:
             for name in names:

@@ -12,7 +12,7 @@ from bench.figures import Samples, percentile
 from bench.floor import floor
 from bench.load import SECOND, Load, LoadError, Plan, Result
 from bench.program import Unavailable
-from bench.service import Service, service
+from bench.service import WHOLE_CPU, Service, service
 
 SMALL = tuple(b'{"order": %d, "customer": "Ada Lovelace", "items": [1, 2, 3]}' % number for number in range(512))
 
@@ -106,7 +106,8 @@ class Stage:
         with ExitStack() as stack:
             sides: dict[str, Side] = {"floor": stack.enter_context(floor(names, runtimes, work.client))}
             try:
-                stack.enter_context(self.deployed(names, work.client))
+                # A whole CPU for each function, since nobody limits the floor's.
+                stack.enter_context(self.deployed(names, client=work.client, memory_size=WHOLE_CPU))
                 sides["ours"] = self.service
             except Unavailable as error:
                 missing = str(error)
@@ -128,7 +129,7 @@ class Stage:
 
     @contextmanager
     def deployed(
-        self, names: Sequence[str], client: str = "lean", handler: str = "handlers.echo"
+        self, names: Sequence[str], handler: str = "handlers.echo", client: str = "lean", memory_size: int = 128
     ) -> Generator[Service]:
         """Functions of the shared service, for as long as the block lasts."""
         running = self.service
@@ -137,5 +138,5 @@ class Stage:
             with running.functions([probe], "handlers.client", client):
                 if running.invoke(probe) != f'"{client}"'.encode():
                     raise Unavailable(f"{client} is not what runs the function")
-        with running.functions(names, handler, client):
+        with running.functions(names, handler, client, memory_size):
             yield running

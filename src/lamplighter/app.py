@@ -21,11 +21,13 @@ from pathlib import Path
 import uvloop
 
 from lamplighter.api.aliases import AliasOperations
+from lamplighter.api.code_signing import CodeSigningOperations
 from lamplighter.api.downloads import PATH as DOWNLOADS
 from lamplighter.api.downloads import Downloads
 from lamplighter.api.functions import FunctionOperations
 from lamplighter.api.http import Caller, Operation, Request
 from lamplighter.api.invoke import InvokeApi
+from lamplighter.api.layers import LayerOperations
 from lamplighter.api.protocol import Wire
 from lamplighter.api.server import FrontDoor
 from lamplighter.api.sigv4 import Verifier
@@ -33,9 +35,13 @@ from lamplighter.api.unavailable import unavailable
 from lamplighter.api.versions import VersionOperations
 from lamplighter.control.aliases import Aliases
 from lamplighter.control.code import Code
-from lamplighter.control.functions import CODE_STORAGE, Functions, Runtimes
+from lamplighter.control.code_signing import CodeSigning
+from lamplighter.control.functions import Functions, Runtimes
+from lamplighter.control.layer_policies import LayerPolicies
+from lamplighter.control.layers import Layers
 from lamplighter.control.preparing import Preparing
 from lamplighter.control.settling import Settling
+from lamplighter.control.sources import CODE_STORAGE, Sources
 from lamplighter.control.versions import Versions
 from lamplighter.invoke.assignment import InProcessAssignment
 from lamplighter.invoke.invoker import Invoker
@@ -43,6 +49,8 @@ from lamplighter.invoke.limits import Limits
 from lamplighter.model.clock import SystemClock
 from lamplighter.model.functions import FunctionVersion
 from lamplighter.model.ids import Ids
+from lamplighter.neighbours.s3 import S3
+from lamplighter.neighbours.signing import Keys
 from lamplighter.runtimes import catalogue
 from lamplighter.sandbox import privileges
 from lamplighter.sandbox.client import ServerSandboxes
@@ -139,7 +147,8 @@ async def _front_door(
         invoker = Invoker(stored, records, database, assignment)
         stack.push_async_callback(invoker.close)
         await stack.enter_async_context(Settling(stored, database, code, clock))
-        functions = Functions(stored, references, records, code, _known_runtimes(settings, runtimes), clock)
+        sources = Sources(_s3(settings, owned, clock), references)
+        functions = Functions(stored, records, code, sources, _known_runtimes(settings, runtimes), clock)
         await _warm_runtimes(settings, stored, records, database, sandboxes)
         downloads = Downloads(_derived(owned, "downloads"), blobs, clock)
         operations: dict[str, Operation] = {
@@ -147,6 +156,8 @@ async def _front_door(
             **FunctionOperations(functions, downloads).operations(),
             **VersionOperations(Versions(stored, references, clock, CODE_STORAGE)).operations(),
             **AliasOperations(Aliases(records)).operations(),
+            **LayerOperations(Layers(records, code, sources, clock), LayerPolicies(records), downloads).operations(),
+            **CodeSigningOperations(CodeSigning(records, clock)).operations(),
         }
         yield FrontDoor(
             wire,
@@ -258,6 +269,18 @@ def _verify(settings: Settings, owned: Credentials, clock: SystemClock) -> Calla
         return (owned.secret_access_key, root) if access_key == owned.access_key_id else None
 
     return Verifier(secret_of, clock, settings.region).verify
+
+
+def _s3(settings: Settings, owned: Credentials, clock: SystemClock) -> S3 | None:
+    """Signed with the operator's own AWS credentials if there are any, else with ours, which our own servers know."""
+    if settings.s3_endpoint is None:
+        return None
+    access_key, secret_key = os.environ.get("AWS_ACCESS_KEY_ID"), os.environ.get("AWS_SECRET_ACCESS_KEY")
+    if access_key and secret_key:
+        keys = Keys(access_key, secret_key, os.environ.get("AWS_SESSION_TOKEN") or None)
+    else:
+        keys = Keys(owned.access_key_id, owned.secret_access_key)
+    return S3(settings.s3_endpoint, keys, clock)
 
 
 def _derived(owned: Credentials, purpose: str) -> bytes:

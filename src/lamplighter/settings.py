@@ -23,6 +23,7 @@ FILE_NAME = "lamplighter.toml"  # looked for in the data directory
 # Kubernetes sets these in every pod beside a service called "lamplighter"; they are not meant for us.
 _KUBERNETES = re.compile(r"LAMPLIGHTER_(SERVICE_(HOST|PORT)(_\w+)?|PORT_\d+_\w+)")
 _REGION = re.compile(r"[a-z]{2}(-gov|-iso[a-z]?)?-[a-z]+-\d")  # as in the ARN patterns of the service model
+_ENDPOINT = re.compile(r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[A-Za-z0-9._~/%-]*)?")
 _HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9-]{1,63}(?<!-))*\.?")
 
 
@@ -42,6 +43,7 @@ class Settings:
     region: str = "us-east-1"
     isolation: IsolationChoice = "auto"
     missing_runtimes: MissingRuntimes = "refuse"
+    s3_endpoint: str | None = None
 
     @property
     def url(self) -> str:
@@ -60,6 +62,7 @@ class Option:
     default: str  # as shown to people
     help: str
     read: Callable[[object], object]
+    standard: tuple[str, ...] = ()  # variables that other AWS tools read too: taken when nothing else is given
 
     @property
     def flag(self) -> str:
@@ -113,6 +116,13 @@ def _path(value: object) -> Path:
         return path.expanduser().absolute()
     except RuntimeError:
         raise ValueError("names a home directory that does not exist") from None
+
+
+def _endpoint(value: object) -> str:
+    text = _text(value)
+    if not _ENDPOINT.fullmatch(text) or not text.isascii():
+        raise ValueError("must be a URL such as http://127.0.0.1:9000")
+    return text
 
 
 def _matching(pattern: str | re.Pattern[str], wanted: str) -> Callable[[object], str]:
@@ -169,6 +179,14 @@ OPTIONS = (
         "published, but not invoked until the runtime is there.",
         _choice(get_args(MissingRuntimes)),
     ),
+    Option(
+        "s3_endpoint",
+        "URL",
+        "AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL, else none",
+        "Where S3 is, for the code of functions and layers that is given as a bucket and a key.",
+        _endpoint,
+        ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
+    ),
 )
 _BY_NAME = {option.name: option for option in OPTIONS}
 CONFIG_FLAG, CONFIG_VARIABLE = "--config", PREFIX + "CONFIG"
@@ -221,6 +239,10 @@ def read_settings(
             )
         for name, entry in found.items():
             given.setdefault(name, entry)
+    for option in OPTIONS:
+        for variable in option.standard:
+            if option.name not in given and environ.get(variable):
+                given[option.name] = _Given(environ[variable], variable)
     values = {name: _value(name, _BY_NAME[name].read, entry) for name, entry in given.items()}
     settings = Settings(**cast(dict[str, Any], values | {"data_dir": data_dir}))
     _refuse_open_door(settings, given)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import sys
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -52,6 +53,15 @@ def talk(event, context):
 def flood(event, context):
     for n in range(event):
         print("line", n)
+"""
+SLOW_TO_ASK = """
+import os, time, urllib.request
+root = f"http://{os.environ['AWS_LAMBDA_RUNTIME_API']}/2018-06-01/runtime/invocation"
+with urllib.request.urlopen(root + "/next") as event:
+    request_id = event.headers["Lambda-Runtime-Aws-Request-Id"]
+urllib.request.urlopen(f"{root}/{request_id}/response", data=b"5").read()
+open("answered", "w").close()
+time.sleep(60)
 """
 ID = invocation().request_id
 
@@ -329,3 +339,28 @@ async def test_a_worker_without_room_says_why(tmp_path: Path) -> None:
     with pytest.raises(WorkerError, match="there is no room"):
         await bench.worker.start(version())
     await bench.worker.close()
+
+
+@story
+async def test_an_answer_is_not_lost_when_its_environment_ends_before_the_log_is_complete(tmp_path: Path) -> None:
+    """The shell's kind of runtime: it answers, and is in no hurry to ask again."""
+    script = tmp_path / "bootstrap"
+    script.write_text(SLOW_TO_ASK)
+    bench = Bench(tmp_path, (sys.executable, str(script)))
+    async with bench.environment("app.handler", timeout=60) as environment:
+        call = asyncio.create_task(environment.run(invocation(b"1", log_tail=True)))
+        await until((tmp_path / "answered").exists, "it has answered")
+        await until(lambda: environment.busy and not call.done(), "the phase is not over")
+        await environment.end()
+        outcome = await call
+        assert outcome.payload == b"5"
+
+
+@story
+async def test_an_answer_without_a_tail_does_not_wait_for_the_end_of_the_phase(tmp_path: Path) -> None:
+    script = tmp_path / "bootstrap"
+    script.write_text(SLOW_TO_ASK)
+    bench = Bench(tmp_path, (sys.executable, str(script)))
+    async with asyncio.timeout(30), bench.environment("app.handler", timeout=60) as environment:
+        assert (await environment.run(invocation(b"1"))).payload == b"5"
+        assert environment.busy

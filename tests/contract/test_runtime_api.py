@@ -28,6 +28,7 @@ class Guest:
 
     def __init__(self) -> None:
         self.heard: list[tuple[object, ...]] = []
+        self.heard_by_then = 0
         self.api = RuntimeApi(self)
         self.socket = socket.create_server(("127.0.0.1", 0))
         self.socket.setblocking(False)
@@ -46,7 +47,7 @@ class Guest:
         self.heard.append(("init failed", body, error_type))
 
     def read(self) -> None:
-        pass
+        self.heard_by_then = len(self.heard)
 
     def give(self) -> None:
         self.api.give(ID, HEAD, b"{}")
@@ -147,7 +148,7 @@ async def test_what_is_out_of_turn_is_refused() -> None:
 
 @story
 async def test_an_answer_to_another_request_is_refused() -> None:
-    async with invoked() as (made, client):
+    async with invoked() as (_, client):
         reply = await client.call(answer(b"1", request_id=ID[:-1] + "2"))
         assert refused(reply) == (400, "InvalidRequestID", "Invalid request ID")
         assert (await client.call(answer(b"1"))).status == 202
@@ -291,3 +292,13 @@ async def test_a_flood_of_idle_calls_is_slowed_down() -> None:
         client.send(request("GET", "/ping"))
         await client.reply()
         assert loop.time() - began >= 0.1
+
+
+@story
+async def test_an_answer_counts_although_nonsense_follows_it() -> None:
+    async with invoked() as (made, client):
+        client.send(answer(b"1") + b"nonsense\r\n\r\n")
+        assert (await client.reply()).status == 202
+        assert made.heard[-1] == ("answered", b"1")
+        assert made.heard_by_then == 2
+        assert (await client.reply()).status == 400

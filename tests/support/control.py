@@ -10,17 +10,24 @@ from pathlib import Path
 from typing import Any
 
 from lamplighter.api.aliases import AliasOperations
+from lamplighter.api.code_signing import CodeSigningOperations
 from lamplighter.api.downloads import Downloads
 from lamplighter.api.functions import FunctionOperations
 from lamplighter.api.http import Call, Caller, Operation
+from lamplighter.api.layers import LayerOperations
 from lamplighter.api.versions import VersionOperations
 from lamplighter.control.aliases import Aliases
 from lamplighter.control.code import Code
+from lamplighter.control.code_signing import CodeSigning
 from lamplighter.control.functions import Functions, Runtimes
+from lamplighter.control.layer_policies import LayerPolicies
+from lamplighter.control.layers import Layers
 from lamplighter.control.settling import Settling
+from lamplighter.control.sources import Sources
 from lamplighter.control.versions import Versions
 from lamplighter.model.clock import Clock, SystemClock
 from lamplighter.model.functions import FunctionId
+from lamplighter.neighbours.s3 import S3
 from lamplighter.store.blobs import FileBlobs
 from lamplighter.store.database import Database
 from lamplighter.store.directory import DataDirectory
@@ -117,6 +124,7 @@ async def control_plane(
     update: float = 0.0,
     available: Callable[[str], str | None] = lambda _: None,
     code_storage: int = 80_530_636_800,
+    s3: S3 | None = None,
 ) -> AsyncIterator[ControlPlane]:
     clock = clock or SystemClock()
     with DataDirectory(path) as directory:
@@ -128,12 +136,17 @@ async def control_plane(
             code = Code(blobs, references, directory.code, clock)
             async with Settling(stored, database, code, clock, creation, update):
                 runtimes = Runtimes(available, lambda name, region: f"arn:aws:lambda:{region}::runtime:{name}")
-                functions = Functions(stored, references, records, code, runtimes, clock, code_storage)
+                sources = Sources(s3, references, code_storage)
+                functions = Functions(stored, records, code, sources, runtimes, clock)
                 downloads = Downloads(b"s" * 32, blobs, clock)
                 operations = {
                     **FunctionOperations(functions, downloads).operations(),
                     **VersionOperations(Versions(stored, references, clock, code_storage)).operations(),
                     **AliasOperations(Aliases(records)).operations(),
+                    **LayerOperations(
+                        Layers(records, code, sources, clock), LayerPolicies(records), downloads
+                    ).operations(),
+                    **CodeSigningOperations(CodeSigning(records, clock)).operations(),
                 }
                 yield ControlPlane(
                     directory, database, stored, references, records, blobs, code, functions, downloads, operations

@@ -93,7 +93,7 @@ async def test_the_account_limit_is_never_passed() -> None:
 @story
 async def test_a_reservation_is_a_functions_own_and_its_most() -> None:
     bench = Bench(limit=2)
-    bench.limits.reserve(F.id, 1)
+    bench.limits.share(F.id).reserve(1)
     reserved, other = await bench.begun(), await bench.begun(version(name="g"))
     with pytest.raises(TooManyRequestsException) as refused:
         await bench.call()
@@ -288,7 +288,7 @@ async def _interleave(steps: list[tuple[str, int]], limit: int, reserved: int | 
     bench = Bench(limit, at_once=False)
     functions = [version(), version(name="g"), version(generation=2)]
     if reserved is not None:
-        bench.limits.reserve(functions[1].id, reserved)
+        bench.limits.share(functions[1].id).reserve(reserved)
     calls: list[asyncio.Task[Outcome]] = []
     environments = bench.workers.environments
 

@@ -150,10 +150,8 @@ def test_aliases_are_not_all_digits(name: str, good: bool) -> None:
 def test_layers_by_name_and_arn() -> None:
     arn = "arn:aws:lambda:eu-west-1:222222222222:layer:tools"
     named = parse_layer_name("tools", ACCOUNT, REGION)
-    assert named is not None
     assert named.arn == f"arn:aws:lambda:{REGION}:{ACCOUNT}:layer:tools"
-    foreign = parse_layer_name(arn, ACCOUNT, REGION)
-    assert foreign is not None
+    foreign = parse_layer_name(arn, ACCOUNT, "eu-west-1")
     assert (foreign.account, foreign.region, foreign.name, foreign.arn) == (
         "222222222222",
         "eu-west-1",
@@ -164,6 +162,9 @@ def test_layers_by_name_and_arn() -> None:
     assert version is not None
     assert (version.layer, version.version, version.arn) == (foreign, 12, f"{arn}:12")
     for wrong in (f"{arn}:12", "a b", "arn:aws:lambda:eu-west-1:222222222222:function:tools"):
-        assert parse_layer_name(wrong, ACCOUNT, REGION) is None
+        with pytest.raises(ResourceNotFoundException):
+            parse_layer_name(wrong, ACCOUNT, "eu-west-1")
+    with pytest.raises(ResourceNotFoundException, match="not reachable in this region"):
+        parse_layer_name(arn, ACCOUNT, "us-east-1")
     for wrong in (arn, f"{arn}:x", "tools:1", f"{arn}:{'9' * 5000}"):
         assert parse_layer_version(wrong) is None

@@ -4,7 +4,6 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-import botocore_wire
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -13,6 +12,7 @@ from lamplighter.api import service_model
 from lamplighter.api.http import Request
 from lamplighter.api.protocol import Wire
 from lamplighter.model.errors import AccessDeniedException, SerializationException, ValidationException
+from support import botocore_wire
 
 FUNCTION = "/2015-03-31/functions/hello"
 ROLE = "arn:aws:iam::123456789012:role/r"

@@ -2,13 +2,13 @@
 
 import json
 
-import botocore_wire
 import pytest
 
 from lamplighter.api import service_model
 from lamplighter.api.errors import refusal
 from lamplighter.model import errors
 from lamplighter.model.errors import ServiceError
+from support import botocore_wire
 
 SHAPES = service_model.load()["shapes"]
 EXCEPTIONS = sorted(name for name, shape in SHAPES.items() if shape.get("exception"))

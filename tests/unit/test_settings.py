@@ -17,6 +17,7 @@ EXAMPLES = {
     "region": ("eu-central-1", "eu-central-1"),
     "isolation": ("user", "user"),
     "missing_runtimes": ("accept", "accept"),
+    "s3_endpoint": ("https://s3.eu-central-1.amazonaws.com", "https://s3.eu-central-1.amazonaws.com"),
 }
 ALL_OPTIONS = pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
 

@@ -19,6 +19,6 @@ def test_the_table_lists_operations_of_the_model_once_each() -> None:
 
 def test_the_refusal_names_the_operation_and_is_not_a_failure() -> None:
     call = Call("id", Caller("AK", "000000000000", "arn"), "us-east-1", "http://localhost:4566")
-    with pytest.raises(UnknownOperationException, match="PublishLayerVersion") as refused:
-        asyncio.run(unavailable("PublishLayerVersion")(call, {}))
+    with pytest.raises(UnknownOperationException, match="ListCapacityProviders") as refused:
+        asyncio.run(unavailable("ListCapacityProviders")(call, {}))
     assert refused.value.status == 404

@@ -3,7 +3,6 @@
 import time
 from typing import Any
 
-import botocore_wire
 import pytest
 
 from lamplighter.api import service_model
@@ -11,6 +10,7 @@ from lamplighter.api.java_text import double, lower_first, show
 from lamplighter.api.patterns import compile_pattern, translate
 from lamplighter.api.validation import Checks, refuse
 from lamplighter.api.validation_texts import ENUMS, FLAT_LISTS, PATTERNS, SECOND_LAYER
+from support import botocore_wire
 
 MODEL = service_model.load()
 SHAPES: dict[str, Any] = MODEL["shapes"]

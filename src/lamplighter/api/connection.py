@@ -83,6 +83,7 @@ class Connection(asyncio.Protocol):
         "_fed",
         "_headers",
         "_in_hand",
+        "_in_loop",
         "_keep_alive",
         "_left_unread",
         "_limit",
@@ -111,6 +112,7 @@ class Connection(asyncio.Protocol):
         self._limit = 0
         self._in_hand: Request | int | None = None  # being answered: a request, or the status of a refusal
         self._queue: deque[tuple[Request | int, bool]] = deque()  # behind it, with whether the connection is kept
+        self._in_loop = False
         self._keep_alive = True  # after the one in hand
         self._left_unread = False  # a refusal was queued: nothing after it is read
         self._writable = True
@@ -252,10 +254,14 @@ class Connection(asyncio.Protocol):
             self._door.serve(self, item)
 
     def _next(self) -> None:
-        if self._in_hand is None and self._queue and self._writable and self._state is not State.CLOSED:
+        if self._in_loop:
+            return  # a request that was answered on the spot: the loop below goes on with the next
+        self._in_loop = True
+        while self._in_hand is None and self._queue and self._writable and self._state is not State.CLOSED:
             if len(self._queue) == PIPELINED:
                 self._transport.resume_reading()
             self._take(*self._queue.popleft())
+        self._in_loop = False
 
     def _refuse(self, status: int) -> None:
         """Read no further; say so when it is this request's turn."""

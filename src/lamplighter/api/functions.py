@@ -11,7 +11,8 @@ from typing import Any, Final
 from lamplighter.api.downloads import Downloads
 from lamplighter.api.http import Call, Operation
 from lamplighter.control.configuration import Logging, Wanted
-from lamplighter.control.functions import Functions, Source
+from lamplighter.control.functions import Functions
+from lamplighter.control.sources import Source
 from lamplighter.model.functions import LATEST, FunctionVersion
 from lamplighter.model.names import parse_function_name, parse_unqualified
 
@@ -129,6 +130,7 @@ def source(members: Mapping[str, Any]) -> Source:
         s3_bucket=members.get("S3Bucket"),
         s3_key=members.get("S3Key"),
         s3_object_version=members.get("S3ObjectVersion"),
+        s3_storage_mode=members.get("S3ObjectStorageMode"),
         image_uri=members.get("ImageUri"),
     )
 

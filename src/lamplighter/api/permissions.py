@@ -5,8 +5,9 @@ from typing import Any
 
 from lamplighter.api.http import Call, Operation
 from lamplighter.control import policies
-from lamplighter.control.permissions import CONDITIONS, Permissions
-from lamplighter.model.names import FunctionRef, parse_function_name
+from lamplighter.control.permissions import CONDITIONS, NOT_THERE, Permissions
+from lamplighter.model.errors import ResourceNotFoundException
+from lamplighter.model.names import FUNCTION_NAME, FunctionRef, parse_function_name
 from lamplighter.store.contract import Document
 
 Members = dict[str, Any]
@@ -61,6 +62,9 @@ def _function(call: Call, members: Members) -> FunctionRef:
 
 
 def _resource(call: Call, members: Members) -> FunctionRef:
+    """The service model also lets ARNs of runtimes pass, of which there are none, and odd qualifiers."""
+    if not FUNCTION_NAME.fullmatch(members["ResourceArn"]):
+        raise ResourceNotFoundException(NOT_THERE)
     return parse_function_name(members["ResourceArn"], None, call.account, call.region)
 
 

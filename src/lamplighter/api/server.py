@@ -60,8 +60,8 @@ class FrontDoor:
         self._ids = ids
         self._region = region
         self.date = formatdate(clock.now(), usegmt=True)
-        self._connections: set[Connection] = set()
-        self._in_hand = 0  # requests that have no response yet
+        self.connections: set[Connection] = set()
+        self.in_hand = 0  # requests that have no response yet
         self._drained: asyncio.Event | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
@@ -78,18 +78,18 @@ class FrontDoor:
         if self._server is not None:
             self._server.close()
             self._server = None
-        for connection in tuple(self._connections):
+        for connection in tuple(self.connections):
             connection.close_if_idle()
         self._drained = asyncio.Event()
-        if self._in_hand:
+        if self.in_hand:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._drained.wait(), limit)
-        cut_off = self._in_hand
+        cut_off = self.in_hand
         for task in tuple(self._tasks):
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=_TICK)
-        for connection in tuple(self._connections):
+        for connection in tuple(self.connections):
             if not connection.close_if_idle():
                 connection.abort()
         if self._ticker is not None:
@@ -100,16 +100,16 @@ class FrontDoor:
     # What connections ask (connection.Door)
 
     def joined(self, connection: Connection) -> bool:
-        if len(self._connections) >= CONNECTIONS or self._server is None:
+        if len(self.connections) >= CONNECTIONS or self._server is None:
             return False
-        self._connections.add(connection)
+        self.connections.add(connection)
         return True
 
     def left(self, connection: Connection) -> None:
-        self._connections.discard(connection)
+        self.connections.discard(connection)
 
     def body_limit(self, method: str, path: str) -> int:
-        return SYNC_LIMIT if _is_invoke(method, path) else CONTROL_LIMIT
+        return CONTROL_LIMIT if _invoked(method, path) is None else SYNC_LIMIT
 
     def refuse(self, connection: Connection, status: int, method: str, path: str) -> None:
         request_id = self._ids.request_id()
@@ -120,9 +120,10 @@ class FrontDoor:
             connection.respond(Response(status, (), body), request_id)
 
     def serve(self, connection: Connection, request: Request) -> None:
-        self._in_hand += 1
-        work = self._serve(connection, request)
-        if _is_invoke(request.method, request.path):
+        self.in_hand += 1
+        name = _invoked(request.method, request.path)
+        work = self._serve(connection, request, name)
+        if name is not None:
             self._step(work)
         else:
             self._own(work)
@@ -146,18 +147,21 @@ class FrontDoor:
 
     # Answers
 
-    async def _serve(self, connection: Connection, request: Request) -> None:
+    async def _serve(self, connection: Connection, request: Request, name: str | None) -> None:
+        """`name`: of the function, encoded, if this is Invoke."""
         request_id = self._ids.request_id()
         try:
-            response = await self._respond(request, request_id)
+            response = await self._respond(request, name, request_id)
         finally:
-            self._in_hand -= 1
-            if not self._in_hand and self._drained is not None:
+            self.in_hand -= 1
+            if not self.in_hand and self._drained is not None:
                 self._drained.set()
         connection.respond(response, request_id)
 
-    async def _respond(self, request: Request, request_id: str) -> Response:
+    async def _respond(self, request: Request, name: str | None, request_id: str) -> Response:
         try:
+            if name is not None:
+                return await self._invoke.answer(request, name, self._verify(request), request_id)
             return await self._answer(request, request_id)
         except ServiceError as error:
             if error.status >= 500:
@@ -171,15 +175,11 @@ class FrontDoor:
             return refusal(ServiceException(), request_id)
 
     async def _answer(self, request: Request, request_id: str) -> Response:
-        path = request.path
-        if _is_invoke(request.method, path):
-            name = path[len(_FUNCTIONS) : -len(_INVOCATIONS)]
-            return await self._invoke.answer(request, name, self._verify(request), request_id)
         for prefix, handler in self._raw:
-            if path.startswith(prefix):
+            if request.path.startswith(prefix):
                 return await handler(request)
         caller = self._verify(request)
-        operation, labels = route = self._wire.route(request.method, path, request.query)
+        operation, labels = route = self._wire.route(request.method, request.path, request.query)
         if operation.name == "Invoke":  # written in another way: with a slash at the end
             return await self._invoke.answer(request, labels["FunctionName"], caller, request_id)
         values = self._wire.parse(route, request.query, request.headers, request.body)
@@ -187,7 +187,7 @@ class FrontDoor:
         return self._wire.serialise(operation, await self._operations[operation.name](call, values))
 
     def _too_large(self, method: str, path: str) -> ServiceError:
-        if _is_invoke(method, path):
+        if _invoked(method, path) is not None:
             return request_too_large(SYNC_LIMIT)
         try:
             name = self._wire.route(method, path, "").operation.name
@@ -199,7 +199,7 @@ class FrontDoor:
 
     def _tick(self) -> None:
         self.date = formatdate(self._clock.now(), usegmt=True)
-        for connection in tuple(self._connections):
+        for connection in tuple(self.connections):
             connection.tick()
         self._ticker = asyncio.get_running_loop().call_later(_TICK, self._tick)
 
@@ -231,10 +231,9 @@ class _Rest:
                 return
 
 
-def _is_invoke(method: str, path: str) -> bool:
-    return (
-        path.endswith(_INVOCATIONS)
-        and path.startswith(_FUNCTIONS)
-        and method == "POST"
-        and "/" not in path[len(_FUNCTIONS) : -len(_INVOCATIONS)]
-    )
+def _invoked(method: str, path: str) -> str | None:
+    """The name of the function, still encoded, that a request invokes; None if it is another operation's."""
+    if method == "POST" and path.endswith(_INVOCATIONS) and path.startswith(_FUNCTIONS):
+        name = path[len(_FUNCTIONS) : -len(_INVOCATIONS)]
+        return None if "/" in name else name
+    return None

@@ -12,17 +12,6 @@ from lamplighter.api.http import Call, Operation
 from lamplighter.model.errors import UnknownOperationException
 
 UNAVAILABLE: dict[str, tuple[str, ...]] = {
-    "layers": (
-        "AddLayerVersionPermission",
-        "DeleteLayerVersion",
-        "GetLayerVersion",
-        "GetLayerVersionByArn",
-        "GetLayerVersionPolicy",
-        "ListLayerVersions",
-        "ListLayers",
-        "PublishLayerVersion",
-        "RemoveLayerVersionPermission",
-    ),
     "policies": (
         "AddPermission",
         "DeleteResourcePolicy",
@@ -65,17 +54,6 @@ UNAVAILABLE: dict[str, tuple[str, ...]] = {
         "GetFunctionUrlConfig",
         "ListFunctionUrlConfigs",
         "UpdateFunctionUrlConfig",
-    ),
-    "code signing": (
-        "CreateCodeSigningConfig",
-        "DeleteCodeSigningConfig",
-        "DeleteFunctionCodeSigningConfig",
-        "GetCodeSigningConfig",
-        "GetFunctionCodeSigningConfig",
-        "ListCodeSigningConfigs",
-        "ListFunctionsByCodeSigningConfig",
-        "PutFunctionCodeSigningConfig",
-        "UpdateCodeSigningConfig",
     ),
     "account, recursion and runtime management": (
         "GetAccountSettings",

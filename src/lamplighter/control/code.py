@@ -13,8 +13,8 @@ import os
 import shutil
 import uuid
 from collections import Counter
-from collections.abc import AsyncGenerator, Generator, Iterable
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Collection, Generator, Iterable
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
 from lamplighter.control import packages
@@ -45,24 +45,32 @@ class Code:
         self._lingering: dict[str, float] = {}
 
     @asynccontextmanager
-    async def keeping(self, content: bytes) -> AsyncGenerator[CodePackage]:
+    async def keeping(self, content: bytes, unzipped: int = 0) -> AsyncGenerator[CodePackage]:
         """The package, durable, and not removed while the block runs, whether or not a row names it.
 
-        When nothing names it after the block, it is gone again. Raises StoreFailed."""
-        package = await self.measure(content)
-        try:
-            with self._holding(package.digest):
-                await self._blobs.put(content)
-                yield package
-        finally:
-            await self.free((package.digest,))
+        When nothing names it after the block, it is gone again. `unzipped`: bytes it unpacks to. Raises StoreFailed."""
+        package = await self.measure(content, unzipped)
+        async with self.holding((package.digest,)):
+            await self._blobs.put(content)
+            yield package
 
-    async def measure(self, content: bytes) -> CodePackage:
+    @asynccontextmanager
+    async def holding(self, digests: Collection[str]) -> AsyncGenerator[None]:
+        """Packages that are there stay while the block runs, from the moment it is entered: entering does not wait."""
+        try:
+            with ExitStack() as stack:
+                for digest in digests:
+                    stack.enter_context(self._held_once(digest))
+                yield
+        finally:
+            await self.free(digests)
+
+    async def measure(self, content: bytes, unzipped: int = 0) -> CodePackage:
         """What the package would be, if it was kept."""
-        return CodePackage(await asyncio.to_thread(_digest, content), len(content))
+        return CodePackage(await asyncio.to_thread(_digest, content), len(content), unzipped)
 
     @contextmanager
-    def _holding(self, digest: str) -> Generator[None]:
+    def _held_once(self, digest: str) -> Generator[None]:
         self._held[digest] += 1
         self._holds += 1
         try:

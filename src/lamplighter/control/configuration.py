@@ -12,8 +12,7 @@ from typing import Any, Final, Literal, TypeVar
 import orjson
 
 from lamplighter.model.errors import InvalidParameterValueException, ResourceNotFoundException
-from lamplighter.model.functions import FunctionVersion
-from lamplighter.model.names import parse_layer_version
+from lamplighter.model.functions import FunctionVersion, LayerRef
 from lamplighter.model.runtime_names import unknown_runtime
 from lamplighter.runtimes.catalogue import RUNTIMES, no_longer_supported
 
@@ -23,7 +22,7 @@ LARGEST_MEMORY: Final = 10_240  # MB; more is for managed instances
 LARGEST_EPHEMERAL_STORAGE: Final = 10_240  # MB
 LONGEST_TIMEOUT: Final = 900  # seconds
 LARGEST_ENVIRONMENT: Final = 4_096  # bytes of its JSON text
-MOST_LAYERS: Final = 5
+LARGEST_UNZIPPED: Final = 262_144_000  # bytes of the code and all layers together
 MOST_TAGS: Final = 50
 
 # Variables that Lambda sets itself and nobody may (AWS: spec 3).
@@ -117,11 +116,28 @@ def check_tags(tags: Mapping[str, str]) -> None:
         raise InvalidParameterValueException("Tag keys that start with aws: are reserved.")
 
 
-def apply(function: FunctionVersion, wanted: Wanted) -> FunctionVersion:
-    """The version as wanted; runtime and code are checked elsewhere, before. Raises what AWS would."""
+def check_unzipped(function: FunctionVersion) -> None:
+    """Code and layers share one limit, whichever of them comes last."""
+    of_layers = sum(layer.package.unzipped for layer in function.layers)
+    if of_layers > LARGEST_UNZIPPED:
+        raise InvalidParameterValueException(f"Layers consume more than the available size of {LARGEST_UNZIPPED} bytes")
+    total = of_layers + function.code.unzipped
+    if total > LARGEST_UNZIPPED:
+        raise InvalidParameterValueException(
+            f"Function code combined with layers exceeds the maximum allowed size of {LARGEST_UNZIPPED} bytes. "
+            f"The actual size is {total} bytes."
+        )
+
+
+def apply(function: FunctionVersion, wanted: Wanted, layers: tuple[LayerRef, ...] | None = None) -> FunctionVersion:
+    """The version as wanted; runtime, code and layers are checked elsewhere, before. Raises what AWS would.
+
+    `layers`: those wanted, found; None: it has those that it has."""
     for member in wanted.other:
         _refuse_what_is_not_here(member)
-    _check_layers(wanted.layers or (), function)
+    if layers is not None:
+        function = replace(function, layers=layers)
+        check_unzipped(function)
     _check_environment(wanted.environment or {})
     _check_sizes(wanted)
     _check_dead_letter(wanted.dead_letter_arn)
@@ -143,7 +159,6 @@ def apply(function: FunctionVersion, wanted: Wanted) -> FunctionVersion:
         ephemeral_storage=_or(wanted.ephemeral_storage, function.ephemeral_storage),
         architectures=_or(wanted.architectures, function.architectures),
         environment=_or(wanted.environment, function.environment),
-        layers=function.layers if wanted.layers is None else (),
         tracing_mode=_or(wanted.tracing_mode, function.tracing_mode),
         snap_start=_or(wanted.snap_start, function.snap_start),
         kms_key_arn=_or(wanted.kms_key_arn, function.kms_key_arn) or None,
@@ -161,30 +176,6 @@ def _or(wanted: T | None, present: T) -> T:
 def _refuse_what_is_not_here(member: str) -> None:
     if member in NOT_HERE:
         raise InvalidParameterValueException(f"{NOT_HERE[member]} ({member}) are not available in this installation.")
-
-
-def _check_layers(arns: tuple[str, ...], function: FunctionVersion) -> None:
-    if len(arns) > MOST_LAYERS:
-        raise InvalidParameterValueException(f"Cannot reference more than {MOST_LAYERS} layers.")
-    seen: dict[tuple[str, str], str] = {}
-    for arn in arns:
-        layer = parse_layer_version(arn)
-        if layer is None:
-            raise InvalidParameterValueException(f"Layer version {arn} does not exist.")
-        if layer.layer.region != function.id.region:
-            raise InvalidParameterValueException(
-                "Layers are not in the same region as the function. "
-                f"Layers are expected to be in region {function.id.region}."
-            )
-        key = (layer.layer.account, layer.layer.name)
-        if key in seen:
-            raise InvalidParameterValueException(
-                "Two different versions of the same layer are not allowed to be referenced in the same function. "
-                f"{seen[key]} and {arn} are versions of the same layer."
-            )
-        seen[key] = arn
-    if arns:  # there are no layers yet that could exist
-        raise InvalidParameterValueException(f"Layer version {arns[0]} does not exist.")
 
 
 def _check_environment(variables: Mapping[str, str]) -> None:

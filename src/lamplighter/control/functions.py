@@ -5,42 +5,29 @@ winner left, so concurrent writers get AWS's conflicts and never each other's ha
 is for `settling`, which hears of it from the store.
 """
 
-import asyncio
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from lamplighter.control import aliases, configuration, markers, packages, states, versions
+from lamplighter.control import aliases, code_signing, configuration, layers, markers, states, versions
 from lamplighter.control.code import Code
 from lamplighter.control.configuration import Wanted
+from lamplighter.control.sources import Source, Sources
 from lamplighter.control.states import Event
 from lamplighter.model.clock import Clock, wire_time
 from lamplighter.model.errors import (
-    CodeSigningConfigNotFoundException,
-    CodeStorageExceededException,
     InvalidParameterValueException,
     ResourceConflictException,
     ResourceNotFoundException,
 )
 from lamplighter.model.functions import LATEST, CodePackage, FunctionId, FunctionVersion
 from lamplighter.model.names import FunctionRef, check_new_name, kind_of_qualifier
-from lamplighter.store.contract import AlreadyExists, PackageReferences, Records, StaleWrite
+from lamplighter.store.contract import AlreadyExists, Records, RecordTransaction, RecordView, StaleWrite
 from lamplighter.store.contract import Functions as StoredFunctions
 
 LARGEST_PAGE: Final = 50
-CODE_STORAGE: Final = 80_530_636_800  # bytes per account and region (AWS: spec 1.9)
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Where a request says the code is: exactly one of the three."""
-
-    zip_file: bytes | None = None
-    s3_bucket: str | None = None
-    s3_key: str | None = None
-    s3_object_version: str | None = None
-    image_uri: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,20 +43,18 @@ class Functions:
     def __init__(
         self,
         functions: StoredFunctions,
-        references: PackageReferences,
         records: Records,
         code: Code,
+        sources: Sources,
         runtimes: Runtimes,
         clock: Clock,
-        code_storage: int = CODE_STORAGE,
     ) -> None:
         self._functions = functions
-        self._references = references
         self._records = records
         self._code = code
+        self._sources = sources
         self._runtimes = runtimes
         self._clock = clock
-        self._code_storage = code_storage
 
     async def create(
         self,
@@ -91,22 +76,23 @@ class Functions:
                 "Runtime and Handler are mandatory parameters for functions created with deployment packages."
             )
         configuration.check_runtime(wanted.runtime, self._runtimes.available)
-        content = await self._content(source, id)
+        content = await self._sources.content(source, id.account, id.region)
         configuration.check_capacity_provider(wanted.other.get("CapacityProviderConfig"))
         configuration.check_tags(tags or {})
         if code_signing_config is not None:
-            raise CodeSigningConfigNotFoundException(
-                "The code signing configuration cannot be found. "
-                f"Check that the provided configuration is not deleted: {code_signing_config}."
-            )
-        function = configuration.apply(self._blank(id, wanted.runtime), wanted)
-        if await self._functions.get(id) is not None:
-            raise _exists(id)
-        async with self._code.keeping(content) as package:
+            code_signing.check_deployment(self._view(id), id, code_signing_config)
+        function = replace(self._blank(id, wanted.runtime), code=CodePackage("", 0, content.unzipped))
+        function = self._apply(function, wanted)
+        async with self._holding_layers(function), self._code.keeping(content.zip, content.unzipped) as package:
             function = states.created(replace(function, code=package))
+
+            def sign(transaction: RecordTransaction) -> None:
+                if code_signing_config is not None:
+                    code_signing.attach(transaction, id, code_signing_config)
+
             try:
                 published = await self._functions.create(
-                    function, tags or {}, versions.snapshot(function) if publish else None
+                    function, tags or {}, versions.snapshot(function) if publish else None, sign
                 )
             except AlreadyExists:
                 raise _exists(id) from None
@@ -155,7 +141,9 @@ class Functions:
                 raise InvalidParameterValueException(
                     "CapacityProviderConfig cannot be added to a function that was created without it."
                 )
-            return configuration.apply(function, wanted)
+            if wanted.layers:
+                code_signing.check_deployment(self._view(id), id)
+            return self._apply(function, wanted)
 
         return await self._update(id, revision, change)
 
@@ -176,14 +164,17 @@ class Functions:
             raise InvalidParameterValueException(
                 "Please don't provide ImageUri when updating a function with packageType Zip."
             )
-        content = await self._content(source, id)
+        content = await self._sources.content(source, id.account, id.region)
 
         def change(function: FunctionVersion, package: CodePackage) -> FunctionVersion:
-            return replace(function, code=package, architectures=architectures or function.architectures)
+            code_signing.check_deployment(self._view(id), id)
+            function = replace(function, code=package, architectures=architectures or function.architectures)
+            configuration.check_unzipped(function)
+            return function
 
         if dry_run:
-            return change(await self._existing(id), await self._code.measure(content))
-        async with self._code.keeping(content) as package:
+            return change(await self._existing(id), await self._code.measure(content.zip, content.unzipped))
+        async with self._code.keeping(content.zip, content.unzipped) as package:
             return await self._update(id, revision, lambda function: change(function, package), publish)
 
     async def delete(self, reference: FunctionRef) -> None:
@@ -219,37 +210,31 @@ class Functions:
                 revision=str(uuid.uuid4()),
                 last_modified=wire_time(self._clock.now()),
             )
-            newest = await self._functions.newest(id) if publish else None
-            is_new = publish and (newest is None or not versions.same(newest, updated))
-            try:
-                published = await self._functions.replace(
-                    updated, current.revision, serve="before", publish=versions.snapshot(updated) if is_new else None
-                )
-            except StaleWrite:
-                continue
-            return published or newest or updated
+            async with self._holding_layers(updated):
+                newest = await self._functions.newest(id) if publish else None
+                is_new = publish and (newest is None or not versions.same(newest, updated))
+                snapshot = versions.snapshot(updated) if is_new else None
+                try:
+                    published = await self._functions.replace(
+                        updated, current.revision, serve="before", publish=snapshot
+                    )
+                except StaleWrite:
+                    continue
+                return published or newest or updated
 
     async def _existing(self, id: FunctionId) -> FunctionVersion:
         return await self.find(FunctionRef(id))
 
-    async def _content(self, source: Source, id: FunctionId) -> bytes:
-        """The zip that a request gives, checked."""
-        if source.zip_file is None:
-            if source.s3_bucket is None and source.s3_key is None:
-                raise InvalidParameterValueException("Please provide a source for function code.")
-            raise InvalidParameterValueException(
-                "Error occurred while GetObject. S3 Error Code: ServiceUnavailable. S3 Error Message: "
-                "no S3 endpoint is configured; give the package as ZipFile."
-            )
-        if source.s3_bucket is not None or source.s3_key is not None:
-            raise InvalidParameterValueException(
-                "Please do not provide other FunctionCode parameters when providing a ZipFile."
-            )
-        packages.check_size(len(source.zip_file))
-        await asyncio.to_thread(packages.check, source.zip_file)
-        if await self._references.total_size(id.account, id.region) + len(source.zip_file) > self._code_storage:
-            raise CodeStorageExceededException("Code storage limit exceeded.")
-        return source.zip_file
+    def _apply(self, function: FunctionVersion, wanted: Wanted) -> FunctionVersion:
+        attached = None if wanted.layers is None else layers.attached(self._records, function.id, wanted.layers)
+        return configuration.apply(function, wanted, attached)
+
+    def _holding_layers(self, function: FunctionVersion) -> AbstractAsyncContextManager[None]:
+        """They were found in the same breath, and stay until the function needs them by itself, deleted or not."""
+        return self._code.holding([layer.package.digest for layer in function.layers])
+
+    def _view(self, id: FunctionId) -> RecordView:
+        return self._records.view(id.account, id.region)
 
     def _blank(self, id: FunctionId, runtime: str) -> FunctionVersion:
         """A new function with AWS's defaults (AWS: spec 1.8).

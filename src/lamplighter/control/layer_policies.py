@@ -1,40 +1,19 @@
 """Who may use a layer version: its owner, and whom its policy names (AWS: spec 1.10).
 
-A policy hangs on one version and goes with it. It has a RevisionId of its own, which changes with every statement.
+A policy hangs on one version and goes with it; what a policy is, is for `policies`.
 """
 
-import uuid
-from dataclasses import dataclass
 from typing import Any, Final
 
-import orjson
-
+from lamplighter.control import policies
 from lamplighter.model import layers
-from lamplighter.model.errors import (
-    AccessDeniedException,
-    PolicyLengthExceededException,
-    PreconditionFailedException,
-    ResourceConflictException,
-    ResourceNotFoundException,
-)
+from lamplighter.model.errors import AccessDeniedException, ResourceNotFoundException
 from lamplighter.model.names import LayerId, LayerVersionRef
-from lamplighter.store.contract import Records, RecordTransaction, RecordView
+from lamplighter.store.contract import Document, Records, RecordTransaction, RecordView
 
 KIND: Final = "layer_policy"  # owner is the layer's name, the key is the version
-LARGEST_POLICY: Final = 20_480  # bytes
 
 Statement = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    statements: tuple[Statement, ...] = ()
-    revision: str | None = None  # None: there is no policy
-
-    @property
-    def text(self) -> str:
-        document = {"Version": "2012-10-17", "Id": "default", "Statement": self.statements}
-        return orjson.dumps(document).decode()
 
 
 class LayerPolicies:
@@ -58,7 +37,7 @@ class LayerPolicies:
         statement: Statement = {
             "Sid": sid,
             "Effect": "Allow",
-            "Principal": principal if principal == "*" else {"AWS": _principal_arn(principal)},
+            "Principal": policies.principal(principal),
             "Action": action,
             "Resource": ref.arn,
         }
@@ -66,39 +45,29 @@ class LayerPolicies:
             statement["Condition"] = {"StringEquals": {"aws:PrincipalOrgID": organization}}
 
         def run(transaction: RecordTransaction) -> str:
-            policy = _existing(transaction, ref)
-            _check_revision(revision, policy)
-            if any(existing["Sid"] == sid for existing in policy.statements):
-                raise ResourceConflictException(
-                    f"The statement id ({sid}) provided already exists. "
-                    "Please provide a new statement id, or remove the existing statement."
-                )
-            return _keep(transaction, ref, (*policy.statements, statement))
+            before = _find(transaction, ref)
+            policies.check_revision(before, revision, "GetLayerPolicy")
+            return _keep(transaction, ref, policies.with_statement(before, statement))
 
         return statement, await self._records.transact(ref.layer.account, ref.layer.region, run)
 
-    async def get(self, caller: str, ref: LayerVersionRef) -> Policy:
+    async def get(self, caller: str, ref: LayerVersionRef) -> tuple[str, str]:
+        """The policy as text, and its RevisionId."""
         check_owner(caller, ref.layer, "GetLayerVersionPolicy", ref.arn)
-        policy = _existing(self._records.view(ref.layer.account, ref.layer.region), ref)
-        if policy.revision is None:
-            raise ResourceNotFoundException("No policy is associated with the given resource.")
-        return policy
+        document = _existing(self._records.view(ref.layer.account, ref.layer.region), ref)
+        return policies.to_text(document["policy"]), document["revision"]
 
     async def remove(self, caller: str, ref: LayerVersionRef, sid: str, revision: str | None = None) -> None:
         check_owner(caller, ref.layer, "RemoveLayerVersionPermission", ref.arn)
 
         def run(transaction: RecordTransaction) -> None:
-            policy = _existing(transaction, ref)
-            if policy.revision is None:
-                raise ResourceNotFoundException("No policy is associated with the given resource.")
-            _check_revision(revision, policy)
-            left = tuple(statement for statement in policy.statements if statement["Sid"] != sid)
-            if len(left) == len(policy.statements):
-                raise ResourceNotFoundException(f"Statement {sid} is not found in resource policy.")
-            if left:
-                _keep(transaction, ref, left)
-            else:
+            before = _existing(transaction, ref)
+            policies.check_revision(before, revision, "GetLayerPolicy")
+            after = policies.without_statement(before, sid)
+            if after is None:
                 forget(transaction, ref)
+            else:
+                _keep(transaction, ref, after)
 
         await self._records.transact(ref.layer.account, ref.layer.region, run)
 
@@ -109,11 +78,13 @@ def allows(view: RecordView, ref: LayerVersionRef, caller: str) -> bool:
     What is granted to an organization is granted to nobody: there are none here to be a member of."""
     if caller == ref.layer.account:
         return True
-    return any(
-        "Condition" not in statement
-        and (statement["Principal"] == "*" or statement["Principal"]["AWS"].split(":")[4] == caller)
-        for statement in _policy(view, ref).statements
-    )
+    document = view.get(KIND, ref.layer.name, str(ref.version))
+    statements: list[Statement] = document["policy"]["Statement"] if document else []
+    return any("Condition" not in statement and _names(statement["Principal"], caller) for statement in statements)
+
+
+def _names(principal: str | dict[str, str], account: str) -> bool:
+    return principal == "*" if isinstance(principal, str) else principal["AWS"].split(":")[4] == account
 
 
 def check_owner(caller: str, layer: LayerId, operation: str, arn: str | None = None) -> None:
@@ -133,38 +104,20 @@ def forget(transaction: RecordTransaction, ref: LayerVersionRef) -> None:
     transaction.delete(KIND, ref.layer.name, str(ref.version))
 
 
-def _policy(view: RecordView, ref: LayerVersionRef) -> Policy:
-    document = view.get(KIND, ref.layer.name, str(ref.version))
-    return Policy() if document is None else Policy(tuple(document["statements"]), document["revision"])
-
-
-def _existing(view: RecordView, ref: LayerVersionRef) -> Policy:
+def _find(view: RecordView, ref: LayerVersionRef) -> Document | None:
     """Raises ResourceNotFound when there is no such version."""
     if view.get(layers.KIND, ref.layer.name, str(ref.version)) is None:
         raise ResourceNotFoundException(f"Layer version {ref.arn} does not exist.")
-    return _policy(view, ref)
+    return view.get(KIND, ref.layer.name, str(ref.version))
 
 
-def _keep(transaction: RecordTransaction, ref: LayerVersionRef, statements: tuple[Statement, ...]) -> str:
-    policy = Policy(statements, str(uuid.uuid4()))
-    size = len(policy.text)
-    if size > LARGEST_POLICY:
-        raise PolicyLengthExceededException(
-            f"The final policy size ({size}) is bigger than the limit ({LARGEST_POLICY})."
-        )
-    document = {"statements": statements, "revision": policy.revision}
+def _existing(view: RecordView, ref: LayerVersionRef) -> Document:
+    document = _find(view, ref)
+    if document is None:
+        raise ResourceNotFoundException("No policy is associated with the given resource.")
+    return document
+
+
+def _keep(transaction: RecordTransaction, ref: LayerVersionRef, document: Document) -> str:
     transaction.put(KIND, ref.layer.name, str(ref.version), document, of_function=False)
-    return policy.revision or ""
-
-
-def _principal_arn(principal: str) -> str:
-    """An account id stands for the account itself."""
-    return f"arn:aws:iam::{principal}:root" if principal.isdecimal() else principal
-
-
-def _check_revision(wanted: str | None, policy: Policy) -> None:
-    if wanted is not None and wanted != policy.revision:
-        raise PreconditionFailedException(
-            "The Revision Id provided does not match the latest Revision Id. "
-            "Call the GetLayerPolicy API to retrieve the latest Revision Id"
-        )
+    return document["revision"]

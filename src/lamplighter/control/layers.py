@@ -1,7 +1,7 @@
 """Layers: the rules of publishing, finding, deleting and attaching their versions (AWS: spec 1.9, 8).
 
-A version is kept as a record with its package, and so is the number last given, which outlives every version. A function
-that uses a version needs the package by itself: the version may go, and the function runs on.
+A version is kept as a record with its package; the number last given is kept too, and outlives every version. A
+function that uses a version needs the package by itself: the version may go, and the function runs on.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

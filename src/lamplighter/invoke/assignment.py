@@ -13,7 +13,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any
 
-from lamplighter.invoke.limits import Limits
+from lamplighter.invoke.limits import Limits, Share
 from lamplighter.model.clock import Clock
 from lamplighter.model.functions import FunctionId, FunctionVersion
 from lamplighter.worker.contract import Environment, WorkerError, Workers
@@ -31,11 +31,12 @@ _Key = tuple[FunctionId, str, int]  # function, version, generation
 class Pool:
     """The environments of one version in one generation."""
 
-    __slots__ = ("admitted", "finishing", "function", "idle", "key", "retired", "starting", "waiting")
+    __slots__ = ("admitted", "finishing", "function", "idle", "key", "retired", "share", "starting", "waiting")
 
-    def __init__(self, key: _Key, function: FunctionVersion) -> None:
+    def __init__(self, key: _Key, function: FunctionVersion, share: Share) -> None:
         self.key = key
         self.function = function
+        self.share = share
         self.admitted = 0  # invocations not yet released
         self.finishing = 0  # of these: answered, but their phase is not over
         self.waiting: deque[asyncio.Future[Environment]] = deque()  # of these: without an environment; oldest first
@@ -98,11 +99,14 @@ class InProcessAssignment:
         """Count one more. Raises TooManyRequestsException."""
         if self._closed:
             raise WorkerError("the service is shutting down")
-        self._limits.admit(function.id)
         key = (function.id, function.version, function.generation)
         pool = self._pools.get(key)
-        if pool is None:
-            pool = self._pools[key] = Pool(key, function)
+        if pool is not None:
+            pool.share.admit()
+        else:
+            share = self._limits.share(function.id)
+            share.admit()
+            pool = self._pools[key] = Pool(key, function, share)
         pool.admitted += 1
         return pool
 
@@ -156,7 +160,7 @@ class InProcessAssignment:
 
     def _release(self, pool: Pool) -> None:
         pool.admitted -= 1
-        self._limits.release(pool.function.id)
+        pool.share.release()
 
     # Environments that come free
 

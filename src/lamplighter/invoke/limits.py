@@ -12,54 +12,69 @@ from lamplighter.model.functions import FunctionId
 ACCOUNT_LIMIT = 1000
 
 
+class _Account:
+    """One account's concurrency in one region."""
+
+    __slots__ = ("limit", "reserved", "unreserved")
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.reserved = 0  # set aside for functions, used or not
+        self.unreserved = 0  # running outside of reservations
+
+
+class Share:
+    """One function's part in it: counts its invocations, all versions together."""
+
+    __slots__ = ("_account", "reserved", "running")
+
+    def __init__(self, account: _Account) -> None:
+        self._account = account
+        self.running = 0
+        self.reserved: int | None = None
+
+    def admit(self) -> None:
+        """Count one more, or raise TooManyRequestsException and count none."""
+        account = self._account
+        if self.reserved is not None:
+            if self.running >= self.reserved:
+                raise TooManyRequestsException("ReservedFunctionConcurrentInvocationLimitExceeded")
+        elif account.unreserved >= account.limit - account.reserved:
+            raise TooManyRequestsException("ConcurrentInvocationLimitExceeded")
+        else:
+            account.unreserved += 1
+        self.running += 1
+
+    def release(self) -> None:
+        self.running -= 1
+        if self.reserved is None:
+            self._account.unreserved -= 1
+
+    def reserve(self, concurrency: int | None) -> None:
+        """From now on the function may use this many and no more; None: it shares the rest again."""
+        account = self._account
+        if self.reserved is None and concurrency is not None:  # what runs moves with the function
+            account.unreserved -= self.running
+        elif self.reserved is not None and concurrency is None:
+            account.unreserved += self.running
+        account.reserved += (concurrency or 0) - (self.reserved or 0)
+        self.reserved = concurrency
+
+
 class Limits:
     def __init__(self, account_limit: int = ACCOUNT_LIMIT) -> None:
         self._account_limit = account_limit
-        self._reserved: dict[FunctionId, int] = {}
-        self._running: dict[FunctionId, int] = {}
-        self._unreserved: dict[tuple[str, str], int] = {}  # running outside of reservations, by account and region
+        self._accounts: dict[tuple[str, str], _Account] = {}  # by account and region
+        self._shares: dict[FunctionId, Share] = {}
 
-    def reserve(self, function: FunctionId, concurrency: int | None) -> None:
-        """From now on the function may use this many and no more; None: it shares the rest again."""
-        pool = (function.account, function.region)
-        running = self._running.get(function, 0)
-        if (function in self._reserved) != (concurrency is not None):  # what runs moves with the function
-            moved = -running if concurrency is not None else running
-            self._unreserved[pool] = self._unreserved.get(pool, 0) + moved
-        if concurrency is None:
-            self._reserved.pop(function, None)
-        else:
-            self._reserved[function] = concurrency
-
-    def admit(self, function: FunctionId) -> None:
-        """Count one more, or raise TooManyRequestsException and count none."""
-        running = self._running.get(function, 0)
-        if self._reserved and function in self._reserved:
-            if running >= self._reserved[function]:
-                raise TooManyRequestsException("ReservedFunctionConcurrentInvocationLimitExceeded")
-        else:
-            pool = (function.account, function.region)
-            unreserved = self._unreserved.get(pool, 0)
-            if unreserved >= self._account_limit - self._set_aside(pool):
-                raise TooManyRequestsException("ConcurrentInvocationLimitExceeded")
-            self._unreserved[pool] = unreserved + 1
-        self._running[function] = running + 1
-
-    def release(self, function: FunctionId) -> None:
-        left = self._running[function] - 1
-        if left:
-            self._running[function] = left
-        else:
-            del self._running[function]
-        if not self._reserved or function not in self._reserved:
-            self._unreserved[function.account, function.region] -= 1
+    def share(self, function: FunctionId) -> Share:
+        share = self._shares.get(function)
+        if share is None:
+            account = self._accounts.setdefault((function.account, function.region), _Account(self._account_limit))
+            share = self._shares[function] = Share(account)
+        return share
 
     @property
     def running(self) -> Mapping[FunctionId, int]:
         """Functions with invocations in flight, and how many."""
-        return self._running
-
-    def _set_aside(self, pool: tuple[str, str]) -> int:
-        if not self._reserved:
-            return 0
-        return sum(n for function, n in self._reserved.items() if (function.account, function.region) == pool)
+        return {function: share.running for function, share in self._shares.items() if share.running}

@@ -140,7 +140,7 @@ def is_alias(name: str) -> bool:
     return ALIAS.fullmatch(name) is not None
 
 
-def parse_layer(text: str, account: str, region: str) -> LayerId:
+def parse_layer_name(text: str, account: str, region: str) -> LayerId:
     """A layer by name, or by an ARN, which may be another account's. Raises ResourceNotFound for another region's."""
     if LAYER_NAME.fullmatch(text):
         return LayerId(account, region, text)
@@ -148,7 +148,9 @@ def parse_layer(text: str, account: str, region: str) -> LayerId:
     if match is None or match["version"]:
         raise ResourceNotFoundException("The resource you requested does not exist.")
     if match["region"] != region:
-        raise ResourceNotFoundException(f"Layers from '{match['region']}' are not reachable in this region ('{region}')")
+        raise ResourceNotFoundException(
+            f"Layers from '{match['region']}' are not reachable in this region ('{region}')"
+        )
     return LayerId(match["account"], region, match["name"])
 
 

@@ -65,7 +65,9 @@ class S3:
 def _error(answer: Answer) -> S3Error:
     text = answer.body[:65_536].decode("utf-8", "replace")
     code, message = _element("Code", text), _element("Message", text)
-    return S3Error(code or str(answer.status), message or f"HTTP status {answer.status}", answer.headers.get("x-amz-bucket-region"))
+    return S3Error(
+        code or str(answer.status), message or f"HTTP status {answer.status}", answer.headers.get("x-amz-bucket-region")
+    )
 
 
 def _element(name: str, text: str) -> str | None:

@@ -157,6 +157,10 @@ class RecordView(Protocol):
         """A function version, as `Functions.get`."""
         ...
 
+    def tags(self, name: str) -> dict[str, str] | None:
+        """A function's tags; None when there is no such function."""
+        ...
+
 
 class RecordTransaction(RecordView, Protocol):
     """What a rule may read and change in one transaction. Transactions run one after the other: what was read stays
@@ -181,6 +185,10 @@ class RecordTransaction(RecordView, Protocol):
 
     def touch(self, name: str, revision: str, version: str = "$LATEST") -> None:
         """Give a function version another RevisionId."""
+        ...
+
+    def set_tags(self, name: str, tags: Mapping[str, str]) -> None:
+        """A function's tags, instead of those it had."""
         ...
 
     def delete_version(self, name: str, version: str) -> frozenset[str] | None:

@@ -1,6 +1,6 @@
 """Records in SQLite: documents found by kind, owner and key, and changed together in one transaction."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import orjson
@@ -67,6 +67,10 @@ class SqliteRecordView:
         found = self._rows(functions_sql.GET, (self.account, self.region, name, version))
         return values.from_text(found[0][0]) if found else None
 
+    def tags(self, name: str) -> dict[str, str] | None:
+        found = self._rows(functions_sql.GET_TAGS, (self.account, self.region, name))
+        return orjson.loads(found[0][0]) if found else None
+
 
 class SqliteRecordTransaction(SqliteRecordView):
     """Implements RecordTransaction inside one write."""
@@ -112,6 +116,11 @@ class SqliteRecordTransaction(SqliteRecordView):
             "revision": revision,
         }
         self._transaction.execute(sql.TOUCH_VERSION, given)
+
+    def set_tags(self, name: str, tags: Mapping[str, str]) -> None:
+        self._transaction.execute(
+            functions_sql.SET_TAGS, (orjson.dumps(tags).decode(), self.account, self.region, name)
+        )
 
     def delete_version(self, name: str, version: str) -> frozenset[str] | None:
         key = (self.account, self.region, name, version)

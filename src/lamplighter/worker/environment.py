@@ -350,7 +350,9 @@ class LiveEnvironment:
         if self._ending is None:
             self._ending = self._loop.create_task(self._take_down())
         if self._invocation is not None:
-            if self._answer is not None and self._outcome is None:
+            if self._outcome is not None:
+                self._settle()  # answered; only its log's tail is not complete
+            elif self._answer is not None:
                 self._answer.fail(WorkerError(reason))
             self._free()
 

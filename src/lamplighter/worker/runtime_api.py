@@ -261,15 +261,16 @@ class _Connection(asyncio.Protocol):
         self._api.left(self)
 
     def data_received(self, data: bytes) -> None:
+        self._take(data)
+        self._api.listener.read()
+
+    def _take(self, data: bytes) -> None:
         if self._waits:  # nothing may follow a `next` until it is answered: we would have to keep it
             self.abort()
             return
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._refuse_malformed()
-            return
-        except httptools.HttpParserError:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._refuse_malformed()
             return
         if self._in_head:
@@ -280,7 +281,6 @@ class _Connection(asyncio.Protocol):
                 return
         if self._out and not self._waits:
             self._flush()
-        self._api.listener.read()
 
     def pause_writing(self) -> None:
         self._transport.pause_reading()  # a guest that doesn't read gets no further replies to pile up

@@ -71,6 +71,11 @@ GET_TAGS: Final = """
 SELECT tags FROM functions WHERE account = ? AND region = ? AND name = ?
 """
 
+# Other tags for a function.
+SET_TAGS: Final = """
+UPDATE functions SET tags = ? WHERE account = ? AND region = ? AND name = ?
+"""
+
 # $LATEST of functions behind a name, by name.
 PAGE: Final = """
 SELECT v.document FROM functions f

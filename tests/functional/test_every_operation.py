@@ -1,0 +1,109 @@
+"""Every operation of a running service with inputs from botocore's model: whatever is asked, it is answered, in a form
+that botocore reads; and what breaks one constraint is refused in that constraint's words."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from lamplighter.api.http import Response
+from support.botocore_wire import OPERATIONS, understood
+from support.control import zipped
+from support.functions import PYTHON, ROLE
+from support.service import Service
+from support.wire_client import WireClient
+from support.wire_inputs import ALIAS, CODE, FUNCTIONS, LAYER, NEW, Broken, Values, broken_inputs, known, plausible
+
+# Those that run code have tests of their own.
+ASKED = [name for name in OPERATIONS if not name.startswith("Invoke")]
+
+# Nothing is made smaller: what an input does depends on what came before, and each attempt is a call.
+SOME = settings(
+    max_examples=8,
+    deadline=None,
+    database=None,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WireClient]:
+    data_dir = tmp_path_factory.mktemp("every-operation") / "data"
+    options = ("--auth", "off", "--missing-runtimes", "accept")
+    with Service(data_dir, *options) as service, WireClient(service.port) as made:
+        yield made
+
+
+@pytest.fixture
+def values(client: WireClient) -> Values:
+    """What they name is there, whatever the tests before have done to it."""
+    client.call("DeleteFunction", FunctionName=NEW)
+    for name in FUNCTIONS:
+        client.call("DeleteFunction", FunctionName=name)
+        created = client.call(
+            "CreateFunction",
+            FunctionName=name,
+            Role=ROLE,
+            Runtime=PYTHON,
+            Handler="app.handler",
+            Code={"ZipFile": CODE},
+            Publish=True,
+        )
+        assert "Error" not in created, created
+        client.call("CreateAlias", FunctionName=name, Name=ALIAS, FunctionVersion="1")
+    client.call("PublishLayerVersion", LayerName=LAYER, Content={"ZipFile": zipped({"python/x.py": ""})})
+    config: dict[str, Any] = {"AllowedPublishers": {"SigningProfileVersionArns": [SIGNER]}}
+    made = client.call("ListCodeSigningConfigs").get("CodeSigningConfigs") or [
+        client.call("CreateCodeSigningConfig", **config).get("CodeSigningConfig", {})
+    ]
+    return known(tuple(each["CodeSigningConfigArn"] for each in made if each))
+
+
+SIGNER = "arn:aws:signer:us-east-1:000000000000:/signing-profiles/tests/abcdefghij"
+
+
+@pytest.mark.parametrize("operation", ASKED)
+@SOME
+@given(data=st.data())
+def test_a_valid_input_is_answered(operation: str, client: WireClient, values: Values, data: st.DataObject) -> None:
+    parameters = data.draw(plausible(values, operation))
+    response = client.send(operation, parameters)
+    error = _read(operation, parameters, response).get("Error")
+    assert error is None or error["Code"] != "ValidationException", (operation, parameters, error)
+
+
+@pytest.mark.parametrize("operation", ASKED)
+@SOME
+@given(data=st.data())
+def test_an_input_that_breaks_one_constraint_is_refused_in_its_words(
+    operation: str, client: WireClient, values: Values, data: st.DataObject
+) -> None:
+    found = broken_inputs(values, operation)
+    if not found:
+        return
+    broken: Broken = data.draw(st.sampled_from(found))
+    parameters = data.draw(broken.values)
+    response = client.send(operation, parameters)
+    error = _read(operation, parameters, response).get("Error")
+    assert error, (operation, broken, parameters, "was accepted")
+    assert (response.status, error["Code"]) == (400, "ValidationException"), (operation, broken, parameters, error)
+    expected = f" at '{broken.field}' failed to satisfy constraint: {broken.says}"
+    assert expected in error["Message"], (operation, parameters, error)
+
+
+def _read(operation: str, parameters: dict[str, Any], response: Response) -> dict[str, Any]:
+    asked = (operation, parameters, response)
+    assert response.status < 500, asked
+    headers = {name.lower(): value for name, value in response.headers}
+    assert headers["x-amzn-requestid"], asked
+    assert not response.body or headers["content-type"] == "application/json", asked
+    read = understood(operation, response)
+    if response.status >= 400:
+        assert read["Error"]["Code"] == headers["x-amzn-errortype"], asked
+    else:
+        assert "Error" not in read, asked
+    return read

@@ -1,0 +1,192 @@
+"""Inputs to send to a running service: such as name what exists there, and such as break exactly one constraint.
+
+What breaks a constraint is composed as values are, from the model's shapes: a broken member in an otherwise valid
+structure, a broken element in an otherwise valid list, and so on outwards to the whole input.
+"""
+
+import json
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from botocore.model import ListShape, MapShape, Shape, StructureShape
+from hypothesis import strategies as st
+
+from lamplighter.api.validation_texts import SECOND_LAYER
+from support.botocore_wire import MODEL, Strategy, Values, fits
+from support.functions import PYTHON, ROLE, package
+
+ACCOUNT, REGION = "000000000000", "us-east-1"
+FUNCTIONS = ("wire-a", "wire-b")  # that exist, each with version 1 and the alias
+ALIAS, LAYER, NEW = "live", "wire-layer", "wire-new"
+ARN = f"arn:aws:lambda:{REGION}:{ACCOUNT}"
+CODE = package({"app.py": "def handler(event, context): return event"})
+NEWER_CODE = package({"app.py": "def handler(event, context): return [event]"})
+LARGEST_TEXT = 5000  # characters; what is longer is refused by other limits, or takes long
+BAD_TEXTS = ("!", " ", "\n", "é*", "-", "*", "a b", "\u2028")
+
+
+def known(signing_configs: tuple[str, ...]) -> Values:
+    """Values that often name what exists."""
+    qualifiers = st.sampled_from([ALIAS, "1", "2", "$LATEST", "$LATEST.PUBLISHED", "nothing", "99"])
+    names = st.sampled_from([*FUNCTIONS, *FUNCTIONS, NEW, "nobody"])
+    forms = st.sampled_from(["{}", "{}", "{}", f"{ACCOUNT}:{{}}", f"{ACCOUNT}:function:{{}}", f"{ARN}:function:{{}}"])
+    plain = st.builds(str.format, forms, names)
+    functions = plain | st.builds("{}:{}".format, plain, qualifiers)
+    others = st.sampled_from(
+        [
+            "arn:aws:lambda:eu-west-1:000000000000:function:wire-a",
+            "arn:aws:lambda:us-east-1:111111111111:function:wire-a:1",
+        ]
+    )
+    layers = st.sampled_from([LAYER, f"{ARN}:layer:{LAYER}", "nothing", "arn:aws:lambda:us-east-1:111111111111:layer:l"])
+    layer_numbers = st.integers(1, 4) | st.just(99)
+    configs = st.sampled_from([*signing_configs, f"{ARN}:code-signing-config:csc-{'0' * 17}"])
+    arns = st.builds(f"{ARN}:function:{{}}".format, names)
+    statements = st.sampled_from(["s1", "s2", "s3"])
+    return Values(
+        {
+            "FunctionName": functions | others,
+            "NamespacedFunctionName": functions | others,
+            "FunctionUrlFunctionName": functions | others,
+            "UnqualifiedFunctionName": plain | others,
+            "Alias": st.sampled_from([ALIAS, "other", "nothing"]),
+            "Qualifier": qualifiers,
+            "VersionWithLatestPublished": qualifiers,
+            "AdditionalVersion": qualifiers,
+            "LayerNameOrArn": layers,
+            "LayerName": layers,
+            "LayerVersionArn": st.builds(f"{ARN}:layer:{LAYER}:{{}}".format, layer_numbers),
+            "LayerVersionNumber": layer_numbers,
+            "CodeSigningConfigArn": configs,
+            "TaggableResource": arns
+            | configs
+            | st.sampled_from([f"{ARN}:layer:{LAYER}", f"{ARN}:event-source-mapping:{'0' * 8}-0000-0000-0000-{'0' * 12}"]),
+            "PolicyResourceArn": arns | st.builds("{}:{}".format, arns, qualifiers),
+            "ResourcePolicy": st.builds(_policy, arns) | st.sampled_from(["{}", "[]", "{", '{"Statement": [{}]}']),
+            "StatementId": statements,
+            "NamespacedStatementId": statements,
+            "Principal": st.sampled_from(["*", "s3.amazonaws.com", "111111111111", "nobody"]),
+            "Action": st.sampled_from(["lambda:InvokeFunction", "lambda:InvokeFunctionUrl", "lambda:GetLayerVersion"]),
+            "RoleArn": st.just(ROLE),
+            "Runtime": st.just(PYTHON) | st.sampled_from(["python3.12", "nodejs22.x", "provided.al2023"]),
+            "Handler": st.just("app.handler"),
+            "ZipFile": st.sampled_from([CODE, NEWER_CODE, b"no zip", b""]),
+            "Marker": st.sampled_from(["", "nonsense", "bm9uc2Vuc2U=", "W10=", "WyJMaXN0RnVuY3Rpb25zIl0="]),
+            "RevisionId": st.uuids().map(str),
+            "ReservedConcurrentExecutions": st.sampled_from([0, 1, 10, 900, 1000, 2**31 - 1]),
+            "ProvisionedConcurrentExecutions": st.sampled_from([1, 5, 1000, 2**31 - 1]),
+        }
+    )
+
+
+def _policy(arn: str) -> str:
+    statement = {"Effect": "Allow", "Principal": {"AWS": ACCOUNT}, "Action": "lambda:InvokeFunction", "Resource": arn}
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+
+
+def plausible(values: Values, operation: str) -> st.SearchStrategy[dict[str, Any]]:
+    """Valid inputs, most with few of the members that need not be there: each of those may be what is refused."""
+    shape = MODEL.operation_model(operation).input_shape
+    if shape is None:
+        return st.just({})
+    members = values.members(shape)
+    usual = {"CreateFunction": ("Runtime", "Handler")}.get(operation, ())
+    required = {name: members.pop(name) for name in (*shape.required_members, *usual)}
+    few = st.sets(st.sampled_from(sorted(members)), max_size=2) if members else st.just(set[str]())
+    return values.inputs(operation) | few.flatmap(
+        lambda chosen: st.fixed_dictionaries(required | {name: members[name] for name in sorted(chosen)})
+    )
+
+
+class Broken(NamedTuple):
+    """Values with one constraint broken, and how the refusal names it: the field, and the start of the constraint."""
+
+    field: str
+    says: str
+    values: Strategy
+
+    def __repr__(self) -> str:
+        return f"{self.field}: {self.says}"
+
+
+def broken_inputs(values: Values, operation: str) -> list[Broken]:
+    shape = MODEL.operation_model(operation).input_shape
+    return [] if shape is None else list(_of_structure(values, shape))
+
+
+def _of(values: Values, shape: Shape) -> Iterator[Broken]:
+    if isinstance(shape, StructureShape):
+        yield from _of_structure(values, shape)
+    elif isinstance(shape, ListShape):
+        yield from _of_list(values, shape)
+    elif isinstance(shape, MapShape):
+        yield from _of_map(values, shape)
+    else:
+        yield from _of_scalar(shape)
+
+
+def _of_structure(values: Values, shape: StructureShape) -> Iterator[Broken]:
+    members = values.members(shape)
+    required = {name: members.pop(name) for name in shape.required_members}
+    for name, member in shape.members.items():
+        if (shape.name, name) in SECOND_LAYER:
+            continue
+        field = name[:1].lower() + name[1:]
+        others = {key: value for key, value in required.items() if key != name}
+        if name in required and member.serialization.get("location") != "uri":
+            yield Broken(field, "Member must not be null", st.fixed_dictionaries(others))
+        for inner, says, bad in _of(values, member):
+            separator = "." if inner and not inner.startswith(".") else ""
+            yield Broken(f"{field}{separator}{inner}", says, st.fixed_dictionaries({**others, name: bad}))
+
+
+def _of_list(values: Values, shape: ListShape) -> Iterator[Broken]:
+    in_query = shape.serialization.get("location") == "querystring"
+    limits, item = shape.metadata, values.value(shape.member)
+    if "max" in limits:
+        size = limits["max"] + 1
+        says = f"Member must have length less than or equal to {limits['max']}"
+        yield Broken("", says, st.lists(item, min_size=size, max_size=size))
+    if limits.get("min") and not in_query:  # an empty list there is none at all
+        yield Broken("", f"Member must have length greater than or equal to {limits['min']}", st.just([]))
+    for field, says, bad in _of(values, shape.member):
+        if isinstance(shape.member, StructureShape):
+            yield Broken(f".1.member.{field}", says, st.tuples(bad).map(list))
+        else:  # of a list's elements, some texts say no more than their constraint
+            yield Broken("", "Member must satisfy ", st.tuples(bad).map(list))
+
+
+def _of_map(values: Values, shape: MapShape) -> Iterator[Broken]:
+    limits, keys, entries = shape.metadata, values.value(shape.key), values.value(shape.value)
+    if "max" in limits and limits["max"] <= 100:
+        size = limits["max"] + 1
+        says = f"Member must have length less than or equal to {limits['max']}"
+        yield Broken("", says, st.dictionaries(keys, entries, min_size=size, max_size=size))
+    if limits.get("min"):
+        yield Broken("", f"Member must have length greater than or equal to {limits['min']}", st.just({}))
+    for _, _, bad in _of(values, shape.key):
+        yield Broken("", "Map keys must satisfy constraint: [", st.dictionaries(bad, entries, min_size=1, max_size=1))
+    for _, _, bad in _of(values, shape.value):
+        yield Broken("", "Map value must satisfy constraint: [", st.dictionaries(keys, bad, min_size=1, max_size=1))
+
+
+def _of_scalar(shape: Shape) -> Iterator[Broken]:
+    limits, location = shape.metadata, shape.serialization.get("location")
+    if location == "header":  # what cannot travel in a header is not sent
+        return
+    text = shape.type_name == "string"
+    word = "length" if text else "value"
+    most, least = limits.get("max"), limits.get("min")
+    if most is not None and (not text or most < LARGEST_TEXT) and shape.type_name != "blob":
+        bad = st.sampled_from("a1").map(lambda each: each * (most + 1)) if text else st.integers(most + 1, most + 9)
+        yield Broken("", f"Member must have {word} less than or equal to {most}", bad)
+    if least is not None and (least > int(location == "uri") if text else True) and shape.type_name != "blob":
+        short = st.just("a" * (least - 1)) if text else st.integers(max(least - 9, -(2**31)), least - 1)
+        yield Broken("", f"Member must have {word} greater than or equal to {least}", short)
+    if "pattern" in limits:
+        bad_texts = [each * max(least or 1, 1) for each in BAD_TEXTS]
+        bad_texts = [each for each in bad_texts if len(each) <= (most or LARGEST_TEXT) and not fits(shape, each)]
+        if bad_texts:
+            yield Broken("", "Member must satisfy regular expression pattern: ", st.sampled_from(bad_texts))
+    if "enum" in limits:
+        yield Broken("", "Member must satisfy enum value set: [", st.sampled_from(["nonsense", limits["enum"][0] + "X"]))
