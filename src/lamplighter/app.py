@@ -20,32 +20,53 @@ from pathlib import Path
 
 import uvloop
 
+from lamplighter.api.account import AccountOperations
 from lamplighter.api.aliases import AliasOperations
 from lamplighter.api.code_signing import CodeSigningOperations
+from lamplighter.api.concurrency import ConcurrencyOperations
 from lamplighter.api.downloads import PATH as DOWNLOADS
 from lamplighter.api.downloads import Downloads
+from lamplighter.api.event_invoke import EventInvokeOperations
 from lamplighter.api.functions import FunctionOperations
 from lamplighter.api.http import Caller, Operation, Request
 from lamplighter.api.invoke import InvokeApi
 from lamplighter.api.layers import LayerOperations
+from lamplighter.api.permissions import PermissionOperations
 from lamplighter.api.protocol import Wire
+from lamplighter.api.provisioned import ProvisionedOperations
+from lamplighter.api.recursion import RecursionOperations
+from lamplighter.api.runtime_management import RuntimeManagementOperations
+from lamplighter.api.scaling import ScalingOperations
 from lamplighter.api.server import FrontDoor
 from lamplighter.api.sigv4 import Verifier
+from lamplighter.api.tags import TagOperations
 from lamplighter.api.unavailable import unavailable
+from lamplighter.api.urls import UrlOperations
 from lamplighter.api.versions import VersionOperations
+from lamplighter.control.account import Account
 from lamplighter.control.aliases import Aliases
 from lamplighter.control.code import Code
 from lamplighter.control.code_signing import CodeSigning
+from lamplighter.control.concurrency import Concurrency
+from lamplighter.control.event_invoke import EventInvokeConfigs
 from lamplighter.control.functions import Functions, Runtimes
 from lamplighter.control.layer_policies import LayerPolicies
 from lamplighter.control.layers import Layers
+from lamplighter.control.permissions import Permissions
 from lamplighter.control.preparing import Preparing
+from lamplighter.control.provisioned import Provisioned
+from lamplighter.control.recursion import Recursion
+from lamplighter.control.runtime_management import RuntimeManagement
+from lamplighter.control.scaling import Scaling
 from lamplighter.control.settling import Settling
 from lamplighter.control.sources import CODE_STORAGE, Sources
+from lamplighter.control.tags import Tags
+from lamplighter.control.urls import Urls
 from lamplighter.control.versions import Versions
 from lamplighter.invoke.assignment import InProcessAssignment
 from lamplighter.invoke.invoker import Invoker
 from lamplighter.invoke.limits import Limits
+from lamplighter.invoke.reservations import follow_reservations
 from lamplighter.model.clock import SystemClock
 from lamplighter.model.functions import FunctionVersion
 from lamplighter.model.ids import Ids
@@ -142,7 +163,10 @@ async def _front_door(
         code = Code(blobs, references, directory.code, clock)
         worker = Worker(sandboxes, clock, _no_credentials)
         stack.push_async_callback(worker.close)
-        assignment = InProcessAssignment(Preparing(worker, code), clock, Limits())
+        concurrency = settings.account_concurrency
+        limits = Limits(concurrency)
+        follow_reservations(limits, records, database, settings.account_id, settings.region)
+        assignment = InProcessAssignment(Preparing(worker, code), clock, limits)
         stack.push_async_callback(assignment.close)
         invoker = Invoker(stored, records, database, assignment)
         stack.push_async_callback(invoker.close)
@@ -158,6 +182,16 @@ async def _front_door(
             **AliasOperations(Aliases(records)).operations(),
             **LayerOperations(Layers(records, code, sources, clock), LayerPolicies(records), downloads).operations(),
             **CodeSigningOperations(CodeSigning(records, clock)).operations(),
+            **EventInvokeOperations(EventInvokeConfigs(records, clock)).operations(),
+            **PermissionOperations(Permissions(records)).operations(),
+            **TagOperations(Tags(records)).operations(),
+            **UrlOperations(Urls(records, clock)).operations(),
+            **ConcurrencyOperations(Concurrency(records, concurrency)).operations(),
+            **ProvisionedOperations(Provisioned(records, clock, concurrency)).operations(),
+            **ScalingOperations(Scaling(records)).operations(),
+            **RuntimeManagementOperations(RuntimeManagement(records)).operations(),
+            **RecursionOperations(Recursion(records)).operations(),
+            **AccountOperations(Account(stored, references, records, concurrency, CODE_STORAGE)).operations(),
         }
         yield FrontDoor(
             wire,

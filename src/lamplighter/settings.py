@@ -44,6 +44,10 @@ class Settings:
     isolation: IsolationChoice = "auto"
     missing_runtimes: MissingRuntimes = "refuse"
     s3_endpoint: str | None = None
+    sqs_endpoint: str | None = None
+    sns_endpoint: str | None = None
+    events_endpoint: str | None = None
+    account_concurrency: int = 1000
 
     @property
     def url(self) -> str:
@@ -99,6 +103,13 @@ def _port(value: object) -> int:
     if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number <= 65535:
         hint = "; Kubernetes sets this variable: see enableServiceLinks" if str(value).startswith("tcp://") else ""
         raise ValueError("must be a number from 0 (any free port) to 65535" + hint)
+    return number
+
+
+def _concurrency(value: object) -> int:
+    number = int(value) if isinstance(value, str) and re.fullmatch(r"[0-9]{1,7}", value) else value
+    if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= 1_000_000:
+        raise ValueError("must be a number from 1 to 1000000")
     return number
 
 
@@ -183,9 +194,41 @@ OPTIONS = (
         "s3_endpoint",
         "URL",
         "AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL, else none",
-        "Where S3 is, for the code of functions and layers that is given as a bucket and a key.",
+        "Where S3 is, for the code of functions and layers that is given as a bucket and a key, and for buckets as "
+        "destinations.",
         _endpoint,
         ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
+    ),
+    Option(
+        "sqs_endpoint",
+        "URL",
+        "AWS_ENDPOINT_URL_SQS or AWS_ENDPOINT_URL, else none",
+        "Where SQS is, for queues as destinations and for dead letters.",
+        _endpoint,
+        ("AWS_ENDPOINT_URL_SQS", "AWS_ENDPOINT_URL"),
+    ),
+    Option(
+        "sns_endpoint",
+        "URL",
+        "AWS_ENDPOINT_URL_SNS or AWS_ENDPOINT_URL, else none",
+        "Where SNS is, for topics as destinations and for dead letters.",
+        _endpoint,
+        ("AWS_ENDPOINT_URL_SNS", "AWS_ENDPOINT_URL"),
+    ),
+    Option(
+        "events_endpoint",
+        "URL",
+        "AWS_ENDPOINT_URL_EVENTBRIDGE or AWS_ENDPOINT_URL, else none",
+        "Where EventBridge is, for event buses as destinations.",
+        _endpoint,
+        ("AWS_ENDPOINT_URL_EVENTBRIDGE", "AWS_ENDPOINT_URL"),
+    ),
+    Option(
+        "account_concurrency",
+        "NUMBER",
+        "1000",
+        "How many invocations of all functions together may run at once.",
+        _concurrency,
     ),
 )
 _BY_NAME = {option.name: option for option in OPTIONS}

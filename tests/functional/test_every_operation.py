@@ -2,7 +2,6 @@
 that botocore reads; and what breaks one constraint is refused in that constraint's words."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +16,7 @@ from support.service import Service
 from support.wire_client import WireClient
 from support.wire_inputs import ALIAS, CODE, FUNCTIONS, LAYER, NEW, Broken, Values, broken_inputs, known, plausible
 
+SIGNER = "arn:aws:signer:us-east-1:000000000000:/signing-profiles/tests/abcdefghij"
 # Those that run code have tests of their own.
 ASKED = [name for name in OPERATIONS if not name.startswith("Invoke")]
 
@@ -61,9 +61,6 @@ def values(client: WireClient) -> Values:
         client.call("CreateCodeSigningConfig", **config).get("CodeSigningConfig", {})
     ]
     return known(tuple(each["CodeSigningConfigArn"] for each in made if each))
-
-
-SIGNER = "arn:aws:signer:us-east-1:000000000000:/signing-profiles/tests/abcdefghij"
 
 
 @pytest.mark.parametrize("operation", ASKED)

@@ -3,29 +3,52 @@
 import asyncio
 import io
 import zipfile
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from lamplighter.api.account import AccountOperations
 from lamplighter.api.aliases import AliasOperations
 from lamplighter.api.code_signing import CodeSigningOperations
+from lamplighter.api.concurrency import ConcurrencyOperations
 from lamplighter.api.downloads import Downloads
+from lamplighter.api.event_invoke import EventInvokeOperations
 from lamplighter.api.functions import FunctionOperations
 from lamplighter.api.http import Call, Caller, Operation
 from lamplighter.api.layers import LayerOperations
+from lamplighter.api.permissions import PermissionOperations
+from lamplighter.api.provisioned import ProvisionedOperations
+from lamplighter.api.recursion import RecursionOperations
+from lamplighter.api.runtime_management import RuntimeManagementOperations
+from lamplighter.api.scaling import ScalingOperations
+from lamplighter.api.tags import TagOperations
+from lamplighter.api.urls import UrlOperations
 from lamplighter.api.versions import VersionOperations
+from lamplighter.control.account import Account
 from lamplighter.control.aliases import Aliases
 from lamplighter.control.code import Code
 from lamplighter.control.code_signing import CodeSigning
+from lamplighter.control.concurrency import Concurrency
+from lamplighter.control.event_invoke import EventInvokeConfigs
 from lamplighter.control.functions import Functions, Runtimes
 from lamplighter.control.layer_policies import LayerPolicies
 from lamplighter.control.layers import Layers
+from lamplighter.control.permissions import Permissions
+from lamplighter.control.provisioned import Provisioned
+from lamplighter.control.recursion import Recursion
+from lamplighter.control.runtime_management import RuntimeManagement
+from lamplighter.control.scaling import Scaling
 from lamplighter.control.settling import Settling
 from lamplighter.control.sources import Sources
+from lamplighter.control.tags import Tags
+from lamplighter.control.urls import Urls
 from lamplighter.control.versions import Versions
 from lamplighter.model.clock import Clock, SystemClock
+from lamplighter.model.errors import ServiceError
 from lamplighter.model.functions import FunctionId
 from lamplighter.neighbours.s3 import S3
 from lamplighter.store.blobs import FileBlobs
@@ -112,6 +135,13 @@ async def until(condition: Callable[[], Coroutine[Any, Any, bool]]) -> None:
             await asyncio.sleep(0.002)
 
 
+async def refused(call: Coroutine[Any, Any, Any]) -> ServiceError:
+    """What is said to a call that has to be refused."""
+    with pytest.raises(ServiceError) as caught:
+        await call
+    return caught.value
+
+
 def function_id(name: str) -> FunctionId:
     return FunctionId(ACCOUNT, REGION, name)
 
@@ -125,7 +155,8 @@ async def control_plane(
     available: Callable[[str], str | None] = lambda _: None,
     code_storage: int = 80_530_636_800,
     s3: S3 | None = None,
-) -> AsyncIterator[ControlPlane]:
+    concurrency: int = 1000,
+) -> AsyncGenerator[ControlPlane]:
     clock = clock or SystemClock()
     with DataDirectory(path) as directory:
         database = Database(directory.database)
@@ -135,7 +166,9 @@ async def control_plane(
             blobs = FileBlobs(directory.blobs)
             code = Code(blobs, references, directory.code, clock)
             async with Settling(stored, database, code, clock, creation, update):
-                runtimes = Runtimes(available, lambda name, region: f"arn:aws:lambda:{region}::runtime:{name}")
+                runtimes = Runtimes(
+                    available, lambda name, region, machine: f"arn:aws:lambda:{region}::runtime:{name}-{machine}"
+                )
                 sources = Sources(s3, references, code_storage)
                 functions = Functions(stored, records, code, sources, runtimes, clock)
                 downloads = Downloads(b"s" * 32, blobs, clock)
@@ -147,6 +180,16 @@ async def control_plane(
                         Layers(records, code, sources, clock), LayerPolicies(records), downloads
                     ).operations(),
                     **CodeSigningOperations(CodeSigning(records, clock)).operations(),
+                    **EventInvokeOperations(EventInvokeConfigs(records, clock)).operations(),
+                    **PermissionOperations(Permissions(records)).operations(),
+                    **TagOperations(Tags(records)).operations(),
+                    **UrlOperations(Urls(records, clock)).operations(),
+                    **ConcurrencyOperations(Concurrency(records, concurrency)).operations(),
+                    **ProvisionedOperations(Provisioned(records, clock, concurrency)).operations(),
+                    **ScalingOperations(Scaling(records)).operations(),
+                    **RuntimeManagementOperations(RuntimeManagement(records)).operations(),
+                    **RecursionOperations(Recursion(records)).operations(),
+                    **AccountOperations(Account(stored, references, records, concurrency, code_storage)).operations(),
                 }
                 yield ControlPlane(
                     directory, database, stored, references, records, blobs, code, functions, downloads, operations

@@ -12,16 +12,21 @@ from botocore.model import ListShape, MapShape, Shape, StructureShape
 from hypothesis import strategies as st
 
 from lamplighter.api.validation_texts import SECOND_LAYER
-from support.botocore_wire import MODEL, Strategy, Values, fits
+from lamplighter.control import markers
+from support.botocore_wire import MODEL, OPERATIONS, Strategy, Values, fits
 from support.functions import PYTHON, ROLE, package
 
-ACCOUNT, REGION = "000000000000", "us-east-1"
+ACCOUNT, OTHER, REGION = "000000000000", "111111111111", "us-east-1"
 FUNCTIONS = ("wire-a", "wire-b")  # that exist, each with version 1 and the alias
 ALIAS, LAYER, NEW = "live", "wire-layer", "wire-new"
 ARN = f"arn:aws:lambda:{REGION}:{ACCOUNT}"
 CODE = package({"app.py": "def handler(event, context): return event"})
 NEWER_CODE = package({"app.py": "def handler(event, context): return [event]"})
+UUID = "01234567-89ab-cdef-0123-456789abcdef"
+MAPPING = f"event-source-mapping:{UUID}"
 LARGEST_TEXT = 5000  # characters; what is longer is refused by other limits, or takes long
+LISTS = st.sampled_from([name for name in OPERATIONS if name.startswith("List")])
+KEYS = st.lists(st.sampled_from(["wire-a", "1", "9" * 40, "9" * 5000, "", "é"]), max_size=3)
 BAD_TEXTS = ("!", " ", "\n", "é*", "-", "*", "a b", "\u2028")
 
 
@@ -35,10 +40,12 @@ def known(signing_configs: tuple[str, ...]) -> Values:
     others = st.sampled_from(
         [
             "arn:aws:lambda:eu-west-1:000000000000:function:wire-a",
-            "arn:aws:lambda:us-east-1:111111111111:function:wire-a:1",
+            f"arn:aws:lambda:{REGION}:{OTHER}:function:wire-a:1",
         ]
     )
-    layers = st.sampled_from([LAYER, f"{ARN}:layer:{LAYER}", "nothing", "arn:aws:lambda:us-east-1:111111111111:layer:l"])
+    layers = st.sampled_from(
+        [LAYER, f"{ARN}:layer:{LAYER}", "nothing", "arn:aws:lambda:us-east-1:111111111111:layer:l"]
+    )
     layer_numbers = st.integers(1, 4) | st.just(99)
     configs = st.sampled_from([*signing_configs, f"{ARN}:code-signing-config:csc-{'0' * 17}"])
     arns = st.builds(f"{ARN}:function:{{}}".format, names)
@@ -58,9 +65,7 @@ def known(signing_configs: tuple[str, ...]) -> Values:
             "LayerVersionArn": st.builds(f"{ARN}:layer:{LAYER}:{{}}".format, layer_numbers),
             "LayerVersionNumber": layer_numbers,
             "CodeSigningConfigArn": configs,
-            "TaggableResource": arns
-            | configs
-            | st.sampled_from([f"{ARN}:layer:{LAYER}", f"{ARN}:event-source-mapping:{'0' * 8}-0000-0000-0000-{'0' * 12}"]),
+            "TaggableResource": arns | configs | st.sampled_from([f"{ARN}:layer:{LAYER}", f"{ARN}:{MAPPING}"]),
             "PolicyResourceArn": arns | st.builds("{}:{}".format, arns, qualifiers),
             "ResourcePolicy": st.builds(_policy, arns) | st.sampled_from(["{}", "[]", "{", '{"Statement": [{}]}']),
             "StatementId": statements,
@@ -71,12 +76,18 @@ def known(signing_configs: tuple[str, ...]) -> Values:
             "Runtime": st.just(PYTHON) | st.sampled_from(["python3.12", "nodejs22.x", "provided.al2023"]),
             "Handler": st.just("app.handler"),
             "ZipFile": st.sampled_from([CODE, NEWER_CODE, b"no zip", b""]),
-            "Marker": st.sampled_from(["", "nonsense", "bm9uc2Vuc2U=", "W10=", "WyJMaXN0RnVuY3Rpb25zIl0="]),
+            "Marker": st.sampled_from(["", "nonsense", "W10=", "e30="]) | st.builds(_marker, LISTS, KEYS),
             "RevisionId": st.uuids().map(str),
+            "UUIDString": st.just(UUID) | st.uuids().map(str),
             "ReservedConcurrentExecutions": st.sampled_from([0, 1, 10, 900, 1000, 2**31 - 1]),
             "ProvisionedConcurrentExecutions": st.sampled_from([1, 5, 1000, 2**31 - 1]),
         }
     )
+
+
+def _marker(operation: str, key: list[str]) -> str:
+    """Of the form that the service gives, whether or not it would give that one."""
+    return markers.make(operation, *key)
 
 
 def _policy(arn: str) -> str:
@@ -189,4 +200,6 @@ def _of_scalar(shape: Shape) -> Iterator[Broken]:
         if bad_texts:
             yield Broken("", "Member must satisfy regular expression pattern: ", st.sampled_from(bad_texts))
     if "enum" in limits:
-        yield Broken("", "Member must satisfy enum value set: [", st.sampled_from(["nonsense", limits["enum"][0] + "X"]))
+        yield Broken(
+            "", "Member must satisfy enum value set: [", st.sampled_from(["nonsense", limits["enum"][0] + "X"])
+        )

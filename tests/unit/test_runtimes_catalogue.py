@@ -39,10 +39,11 @@ def test_the_operating_system_follows_the_generation_of_the_runtime() -> None:
 
 
 def test_a_runtime_version_arn_is_valid_and_stays_the_same() -> None:
-    arn = catalogue.runtime_version_arn("python3.12", "eu-west-1")
+    arn = catalogue.runtime_version_arn("python3.12", "eu-west-1", "x86_64")
     assert re.fullmatch(r"arn:aws:lambda:eu-west-1::runtime:[0-9a-f]{64}", arn)
-    assert arn == catalogue.runtime_version_arn("python3.12", "eu-west-1")
-    assert arn != catalogue.runtime_version_arn("python3.13", "eu-west-1")
+    assert arn == catalogue.runtime_version_arn("python3.12", "eu-west-1", "x86_64")
+    assert arn != catalogue.runtime_version_arn("python3.13", "eu-west-1", "x86_64")
+    assert arn != catalogue.runtime_version_arn("python3.12", "eu-west-1", "arm64")
 
 
 def test_every_runtime_has_a_remedy_and_pythons_name_a_command() -> None:

@@ -17,7 +17,11 @@ EXAMPLES = {
     "region": ("eu-central-1", "eu-central-1"),
     "isolation": ("user", "user"),
     "missing_runtimes": ("accept", "accept"),
+    "account_concurrency": ("250", 250),
     "s3_endpoint": ("https://s3.eu-central-1.amazonaws.com", "https://s3.eu-central-1.amazonaws.com"),
+    "sqs_endpoint": ("http://127.0.0.1:9324", "http://127.0.0.1:9324"),
+    "sns_endpoint": ("http://[::1]:9911", "http://[::1]:9911"),
+    "events_endpoint": ("http://events.internal/prefix", "http://events.internal/prefix"),
 }
 ALL_OPTIONS = pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
 
@@ -54,6 +58,17 @@ def test_a_flag_wins_over_a_variable_over_the_file_over_the_default(tmp_path: Pa
     assert read_settings({}, {}, tmp_path).port == 1
     assert read_settings({}, variables, tmp_path).port == 2
     assert read_settings({"port": "3"}, variables, tmp_path).port == 3
+
+
+def test_where_s3_is_may_be_told_as_to_other_aws_tools(tmp_path: Path) -> None:
+    variables = {"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}
+    assert read_settings({}, {}, tmp_path).s3_endpoint is None
+    assert read_settings({}, variables, tmp_path).s3_endpoint == "http://127.0.0.1:1"
+    variables["AWS_ENDPOINT_URL_S3"] = "http://127.0.0.1:2"
+    assert read_settings({}, variables, tmp_path).s3_endpoint == "http://127.0.0.1:2"
+    (tmp_path / "lamplighter.toml").write_text('s3_endpoint = "http://127.0.0.1:3"\n')
+    assert read_settings({}, variables, tmp_path).s3_endpoint == "http://127.0.0.1:3"
+    assert "AWS_ENDPOINT_URL" in refusal(AWS_ENDPOINT_URL="localhost:4566")
 
 
 def test_a_variable_that_is_empty_is_not_given(tmp_path: Path) -> None:

@@ -39,5 +39,7 @@ def canonical_headers(headers: Mapping[str, str], names: Sequence[str]) -> str:
     lines: list[str] = []
     for name in names:
         value = headers.get(name, "").strip(" \t")
-        lines.append(f"{name}:{SPACES.sub(' ', value)}\n")
+        if "  " in value or "\t" in value:
+            value = SPACES.sub(" ", value)
+        lines.append(f"{name}:{value}\n")
     return "".join(lines)

@@ -177,11 +177,12 @@ class Connection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._state is not State.HEAD:
             return  # a trailer
+        headers = self._headers
         key = _NAMES.get(name) or name.decode("latin-1").lower()
         text = value.decode("latin-1").strip()
-        if key in self._headers:
-            text = f"{self._headers[key]},{text}"
-        self._headers[key] = text
+        if key in headers:
+            text = f"{headers[key]},{text}"
+        headers[key] = text
 
     def on_headers_complete(self) -> None:
         self._state = State.BODY

@@ -81,6 +81,8 @@ class FunctionOperations:
         }
         if reference.qualifier is None and (tags := await self._functions.tags(function.id)):
             answer["Tags"] = dict(tags)
+        if (reserved := self._functions.reserved_concurrency(function.id)) is not None:
+            answer["Concurrency"] = {"ReservedConcurrentExecutions": reserved}
         return answer
 
     async def get_function_configuration(self, call: Call, members: Members) -> Members:

@@ -12,26 +12,6 @@ from lamplighter.api.http import Call, Operation
 from lamplighter.model.errors import UnknownOperationException
 
 UNAVAILABLE: dict[str, tuple[str, ...]] = {
-    "policies": (
-        "AddPermission",
-        "DeleteResourcePolicy",
-        "GetPolicy",
-        "GetResourcePolicy",
-        "PutResourcePolicy",
-        "RemovePermission",
-    ),
-    "tags": ("ListTags", "TagResource", "UntagResource"),
-    "concurrency": (
-        "DeleteFunctionConcurrency",
-        "DeleteProvisionedConcurrencyConfig",
-        "GetFunctionConcurrency",
-        "GetFunctionScalingConfig",
-        "GetProvisionedConcurrencyConfig",
-        "ListProvisionedConcurrencyConfigs",
-        "PutFunctionConcurrency",
-        "PutFunctionScalingConfig",
-        "PutProvisionedConcurrencyConfig",
-    ),
     "event source mappings": (
         "CreateEventSourceMapping",
         "DeleteEventSourceMapping",
@@ -39,29 +19,8 @@ UNAVAILABLE: dict[str, tuple[str, ...]] = {
         "ListEventSourceMappings",
         "UpdateEventSourceMapping",
     ),
-    "asynchronous invocation": (
-        "DeleteFunctionEventInvokeConfig",
-        "GetFunctionEventInvokeConfig",
-        "InvokeAsync",
-        "ListFunctionEventInvokeConfigs",
-        "PutFunctionEventInvokeConfig",
-        "UpdateFunctionEventInvokeConfig",
-    ),
+    "asynchronous invocation": ("InvokeAsync",),
     "response streaming": ("InvokeWithResponseStream",),
-    "function URLs": (
-        "CreateFunctionUrlConfig",
-        "DeleteFunctionUrlConfig",
-        "GetFunctionUrlConfig",
-        "ListFunctionUrlConfigs",
-        "UpdateFunctionUrlConfig",
-    ),
-    "account, recursion and runtime management": (
-        "GetAccountSettings",
-        "GetFunctionRecursionConfig",
-        "GetRuntimeManagementConfig",
-        "PutFunctionRecursionConfig",
-        "PutRuntimeManagementConfig",
-    ),
     "capacity providers": (
         "CreateCapacityProvider",
         "DeleteCapacityProvider",

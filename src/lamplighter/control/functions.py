@@ -11,7 +11,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from lamplighter.control import aliases, code_signing, configuration, layers, markers, states, versions
+from lamplighter.control import aliases, code_signing, concurrency, configuration, layers, markers, states, versions
 from lamplighter.control.code import Code
 from lamplighter.control.configuration import Wanted
 from lamplighter.control.sources import Source, Sources
@@ -33,10 +33,10 @@ LARGEST_PAGE: Final = 50
 @dataclass(frozen=True, slots=True)
 class Runtimes:
     """What functions have to know of runtimes: how to get one that this host lacks (None: it is there), and the ARN of
-    the version of one in a region."""
+    the version of one in a region for an architecture."""
 
     available: Callable[[str], str | None]
-    version_arn: Callable[[str, str], str]
+    version_arn: Callable[[str, str, str], str]
 
 
 class Functions:
@@ -112,6 +112,9 @@ class Functions:
     async def tags(self, id: FunctionId) -> Mapping[str, str]:
         return await self._functions.tags(id)
 
+    def reserved_concurrency(self, id: FunctionId) -> int | None:
+        return concurrency.reserved(self._view(id), id.name)
+
     async def page(
         self, account: str, region: str, marker: str | None, limit: int | None, versions: bool = False
     ) -> tuple[Sequence[FunctionVersion], str | None]:
@@ -135,8 +138,6 @@ class Functions:
         def change(function: FunctionVersion) -> FunctionVersion:
             if wanted.runtime is not None:
                 configuration.check_runtime(wanted.runtime, self._runtimes.available)
-                arn = self._runtimes.version_arn(wanted.runtime, id.region)
-                function = replace(function, runtime_version_arn=arn)
             if wanted.other.get("CapacityProviderConfig"):
                 raise InvalidParameterValueException(
                     "CapacityProviderConfig cannot be added to a function that was created without it."
@@ -170,7 +171,7 @@ class Functions:
             code_signing.check_deployment(self._view(id), id)
             function = replace(function, code=package, architectures=architectures or function.architectures)
             configuration.check_unzipped(function)
-            return function
+            return self._on_its_runtime(function)
 
         if dry_run:
             return change(await self._existing(id), await self._code.measure(content.zip, content.unzipped))
@@ -227,7 +228,14 @@ class Functions:
 
     def _apply(self, function: FunctionVersion, wanted: Wanted) -> FunctionVersion:
         attached = None if wanted.layers is None else layers.attached(self._records, function.id, wanted.layers)
-        return configuration.apply(function, wanted, attached)
+        return self._on_its_runtime(configuration.apply(function, wanted, attached))
+
+    def _on_its_runtime(self, function: FunctionVersion) -> FunctionVersion:
+        """Which build it has, follows from runtime and architecture, as recorded."""
+        if function.runtime is None:
+            return replace(function, runtime_version_arn=None)
+        arn = self._runtimes.version_arn(function.runtime, function.id.region, function.architectures[0])
+        return replace(function, runtime_version_arn=arn)
 
     def _holding_layers(self, function: FunctionVersion) -> AbstractAsyncContextManager[None]:
         """They were found in the same breath, and stay until the function needs them by itself, deleted or not."""
@@ -251,7 +259,6 @@ class Functions:
             handler=None,
             last_modified=wire_time(self._clock.now()),
             log_group=f"/aws/lambda/{id.name}",
-            runtime_version_arn=self._runtimes.version_arn(runtime, id.region),
         )
 
 

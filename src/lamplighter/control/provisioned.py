@@ -56,12 +56,17 @@ class Provisioned:
         def run(transaction: RecordTransaction) -> ProvisionedConfig:
             if kind_of_qualifier(qualifier) == "latest":
                 raise _unpublished()
-            versions = _versions(transaction, reference)
-            if LATEST in versions:
+            version, *others = _versions(transaction, reference)
+            if version == LATEST:
                 raise _unpublished()
-            if len(versions) > 1:
+            if others:
                 raise InvalidParameterValueException("Alias with weights can not be used with Provisioned Concurrency")
-            _check_provisioned_once(transaction, id, qualifier, versions[0])
+            _check_provisioned_once(transaction, id, qualifier, version)
+            function = transaction.version(id.name, version)
+            if function is not None and function.snap_start == "PublishedVersions":  # AWS: spec 8; the text is ours
+                raise InvalidParameterValueException(
+                    "Provisioned Concurrency is not supported for SnapStart enabled functions."
+                )
             self._check_limits(transaction, id.name, qualifier, wanted)
             document: Document = {"requested": wanted, "modified": self._clock.now()}
             transaction.put(KIND, id.name, qualifier, document)
@@ -120,7 +125,8 @@ class Provisioned:
         free = pool.unreserved + before
         if wanted > free:
             raise LimitRefused(
-                f"Specified ConcurrentExecutions for function is greater than account's unreserved concurrency [{free}]."
+                "Specified ConcurrentExecutions for function is greater than "
+                f"account's unreserved concurrency [{free}]."
             )
         if wanted > before and free - wanted < pool.least:
             raise LimitRefused(
@@ -129,7 +135,7 @@ class Provisioned:
             )
 
     def _shown(self, view: RecordView, reference: FunctionRef, document: Document) -> ProvisionedConfig:
-        functions = [view.version(reference.id.name, version) for version in _versions(view, reference)]
+        functions = [view.version(reference.id.name, version) for version in _pointed_to(view, reference)]
         status = progress(functions, self._clock.now() - document["modified"])
         requested = document["requested"]
         return ProvisionedConfig(
@@ -153,17 +159,22 @@ def progress(functions: Sequence[FunctionVersion | None], age: float) -> Status:
     return "READY" if ready and age >= ALLOCATION else "IN_PROGRESS"
 
 
-def _versions(view: RecordView, reference: FunctionRef) -> tuple[str, ...]:
-    """The versions behind a version or alias. Raises ResourceNotFound."""
+def _pointed_to(view: RecordView, reference: FunctionRef) -> tuple[str, ...]:
+    """The versions behind a version or alias; none if it is gone."""
     id, qualifier = reference.id, reference.qualifier or LATEST
     if is_alias(qualifier):
         alias = aliases.find(view, id, qualifier)
-        if alias is None:
-            raise ResourceNotFoundException(f"Cannot find alias arn: {reference.arn}")
-        return alias.versions
-    if view.version(id.name, qualifier) is None:
-        raise ResourceNotFoundException(f"Function not found: {reference.arn}")
-    return (qualifier,)
+        return () if alias is None else alias.versions
+    return () if view.version(id.name, qualifier) is None else (qualifier,)
+
+
+def _versions(view: RecordView, reference: FunctionRef) -> tuple[str, ...]:
+    """The versions behind a version or alias. Raises ResourceNotFound."""
+    versions = _pointed_to(view, reference)
+    if not versions:
+        missing = "Cannot find alias arn" if is_alias(reference.qualifier or LATEST) else "Function not found"
+        raise ResourceNotFoundException(f"{missing}: {reference.arn}")
+    return versions
 
 
 def _check_qualifier(view: RecordView, reference: FunctionRef) -> None:

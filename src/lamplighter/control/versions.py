@@ -42,7 +42,7 @@ PASSING: Final = {
 }
 
 # Records that hang on a version or an alias under its name and go with it. Its URL stays, as recorded.
-GO_WITH_IT: Final = ("policy", "provisioned_concurrency", "event_invoke")
+GO_WITH_IT: Final = ("policy", "provisioned_concurrency", "event_invoke", "runtime_management", "scaling")
 
 
 class Versions:

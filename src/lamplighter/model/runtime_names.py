@@ -1,6 +1,6 @@
-"""The runtimes that AWS lets functions be created with, in the order in which AWS prints them, as recorded (2025-11).
+"""The runtimes that AWS prints when it refuses one that it does not know, in its order, as recorded (2025-11).
 
-The service model's enum is longer: it also lists what AWS has retired. What can run *here* is for `runtimes/` to say.
+A text and no rule: newer runtimes are not in it. What functions can be created with is for `runtimes/` to say.
 """
 
 from lamplighter.model.errors import InvalidParameterValueException

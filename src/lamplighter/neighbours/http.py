@@ -84,7 +84,7 @@ async def _read(reader: asyncio.StreamReader, largest: int) -> Answer:
                 break
             raise ConnectionResetError("the connection ended before the answer did")
         parser.feed_data(piece)
-        if reading.size > largest:
+        if max(reading.size, reading.announced) > largest:
             raise TooLarge
     return Answer(parser.get_status_code(), reading.headers, b"".join(reading.body))
 
@@ -103,6 +103,12 @@ class _Reading:
     def ends_with_connection(self) -> bool:
         """An answer that does not say how long it is."""
         return self._begun and "content-length" not in self.headers and "transfer-encoding" not in self.headers
+
+    @property
+    def announced(self) -> int:
+        """Bytes, as far as the headers say."""
+        length = self.headers.get("content-length", "")
+        return int(length) if length.isdecimal() else 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")

@@ -72,9 +72,9 @@ def no_longer_supported(name: str) -> InvalidParameterValueException:
     )
 
 
-def runtime_version_arn(runtime: str, region: str) -> str:
-    """The same for a runtime at all times and on all hosts."""
-    digest = hashlib.sha256(f"lamplighter runtime {runtime}".encode()).hexdigest()
+def runtime_version_arn(runtime: str, region: str, architecture: str) -> str:
+    """The same for a runtime and architecture at all times and on all hosts."""
+    digest = hashlib.sha256(f"lamplighter runtime {runtime} {architecture}".encode()).hexdigest()
     return f"arn:aws:lambda:{region}::runtime:{digest}"
 
 

@@ -7,6 +7,8 @@ pid namespace, and with them every sandbox; mounts go with their namespaces; cgr
 """
 
 import contextlib
+import errno
+import fcntl
 import hashlib
 import os
 import resource
@@ -35,6 +37,7 @@ RETRY = 0.01  # seconds until the next try to remove a cgroup whose last process
 EMPTY_KEPT = 2  # empty sandboxes per runtime in use, about 2 MB each
 REFILL_DELAY = 0.05  # seconds after a start, so as not to take the processor from the one being started
 CLOSING = 5.0  # seconds for everything to be gone at the end
+TAKEOVER = 10.0  # seconds that one before us may still need for that
 _OURS_IN_RUN_DIR = ("root", "merge", "tmp-*", "layers-*")
 
 
@@ -307,10 +310,35 @@ def _own_user_namespace() -> None:
     linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+def _take(run_dir: str) -> None:
+    """Make the directory ours until this process ends. After kill -9 of a service the next one may be there before its
+    sandbox server has noticed: what that one still takes down has the names of what we are about to make."""
+    deadline = time.monotonic() + TAKEOVER
+    while not _taken(run_dir):
+        if time.monotonic() > deadline:
+            raise OSError(errno.EBUSY, "the sandbox server of an earlier service is still there; end it", run_dir)
+        time.sleep(RETRY)
+
+
+def _taken(run_dir: str) -> bool:
+    directory = -1
+    try:
+        os.makedirs(run_dir, mode=0o755, exist_ok=True)
+        directory = os.open(run_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(directory), os.stat(run_dir)):
+            return True  # and the descriptor stays open
+    except (FileNotFoundError, BlockingIOError):
+        pass  # the one before has just removed it, or still has it
+    if directory >= 0:
+        os.close(directory)
+    return False
+
+
 def _prepare(told: Configuration) -> Cgroups:
     if told.isolation == "full" and os.geteuid() != 0:
         raise PermissionError(1, "isolation full needs root; isolation user does not")
-    os.makedirs(told.run_dir, mode=0o755, exist_ok=True)
+    _take(told.run_dir)
     clear_run_dir(told.run_dir)
     os.mkdir(os.path.join(told.run_dir, "root"))
     name = "lamplighter-" + hashlib.sha256(os.path.realpath(told.run_dir).encode()).hexdigest()[:16]

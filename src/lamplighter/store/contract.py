@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, BinaryIO, Literal, NamedTuple, Protocol, TypeVar
 
 from lamplighter.model.errors import ServiceException
+from lamplighter.model.events import Event
 from lamplighter.model.functions import CodePackage, FunctionId, FunctionVersion
 
 T = TypeVar("T")
@@ -88,6 +89,10 @@ class Functions(Protocol):
         """The function with all its versions and whatever hangs on it, in one transaction.
 
         Returns the digests of the packages they needed, or None if there was no such function."""
+        ...
+
+    async def count(self, account: str, region: str) -> int:
+        """How many functions there are."""
         ...
 
     async def page(self, account: str, region: str, after: str | None, limit: int) -> Sequence[FunctionVersion]:
@@ -223,6 +228,67 @@ class Changes(Protocol):
 
     async def sequence(self) -> int:
         """Grows with every write; equal means nothing changed."""
+        ...
+
+
+class QueueCounts(NamedTuple):
+    """One queue at a glance. `oldest`: when the oldest of its events was accepted; None without any."""
+
+    queue: str
+    waiting: int  # events that no attempt of has ended yet
+    retrying: int  # events that wait for another one
+    size: int  # bytes of the payloads of both
+    oldest: float | None
+    died: Mapping[str, int]  # events that ended without success so far, by reason
+
+
+class EventQueue(Protocol):
+    """Events that wait, in any number of queues, until somebody is done with them: nothing acknowledged is ever lost.
+
+    At least once: whoever claimed an event and is gone without a word gives it back, and another is given it. Within a
+    queue, events come by the time they are due; a queue's backlog costs no other queue anything. Every method that
+    changes something is one transaction, durable when it returns, and raises StoreFailed with nothing changed."""
+
+    def listen(self, callback: Callable[[str, float], None]) -> None:
+        """Told, after the commit, of a queue that an event was put into, and when that one is due."""
+        ...
+
+    async def enqueue(self, *events: Event) -> None:
+        """All or none. One whose id waits already is left as it is."""
+        ...
+
+    async def queues(self) -> Mapping[str, float]:
+        """The queues with events in them, and when the first of each is due. Takes no longer with more events."""
+        ...
+
+    async def claim(self, queue: str, limit: int, now: float, largest: int) -> tuple[Sequence[Event], float]:
+        """Up to `limit` events that are due and nobody has, of up to `largest` bytes together (one may be larger).
+
+        They are the caller's until settled, retried or released. Also: when the next one of this queue is due
+        (infinity: there is none)."""
+        ...
+
+    async def settle(self, event: Event, then: Sequence[Event] = (), died: str | None = None) -> None:
+        """Done with it, whatever became of it; in the same transaction, what follows is put into its queue.
+
+        `died`: why it ended without success, to be counted. It may be settled twice; the second time changes nothing
+        (what follows is put in only once)."""
+        ...
+
+    async def retry(self, event: Event) -> None:
+        """Give back a claimed event with the `due`, `attempts` and `state` that it has now."""
+        ...
+
+    def release(self, events: Sequence[Event]) -> None:
+        """Give back claimed events as they were."""
+        ...
+
+    async def counts(self) -> Sequence[QueueCounts]:
+        """Of every queue with events in it, or that events died in. Takes longer with more events."""
+        ...
+
+    async def peek(self, queue: str, limit: int) -> Sequence[Event]:
+        """The first events of a queue, claimed or not."""
         ...
 
 

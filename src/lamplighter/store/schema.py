@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lamplighter.store.contract import DataDirectoryUnusable
 
-HEAD = "0002"
+HEAD = "0003"
 
 
 def prepare(path: Path) -> None:

@@ -86,6 +86,9 @@ class SqliteFunctions:
 
         return await self._database.write(run)
 
+    async def count(self, account: str, region: str) -> int:
+        return self._database.rows(sql.COUNT, (account, region))[0][0]
+
     async def page(self, account: str, region: str, after: str | None, limit: int) -> Sequence[FunctionVersion]:
         return self._all(sql.PAGE, (account, region, after or "", limit))
 

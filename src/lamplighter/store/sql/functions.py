@@ -76,6 +76,11 @@ SET_TAGS: Final = """
 UPDATE functions SET tags = ? WHERE account = ? AND region = ? AND name = ?
 """
 
+# How many functions there are.
+COUNT: Final = """
+SELECT count(*) FROM functions WHERE account = ? AND region = ?
+"""
+
 # $LATEST of functions behind a name, by name.
 PAGE: Final = """
 SELECT v.document FROM functions f

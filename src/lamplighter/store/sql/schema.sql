@@ -74,3 +74,28 @@ CREATE TABLE changes (
 );
 
 CREATE UNIQUE INDEX changes_by_sequence ON changes (sequence);
+
+-- Events that wait, in queues of any name, until whoever claimed them is done with them.
+CREATE TABLE events (
+    position INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    queue TEXT NOT NULL,
+    due REAL NOT NULL, -- seconds since the epoch, as is accepted
+    attempts INTEGER NOT NULL,
+    accepted REAL NOT NULL,
+    size INTEGER NOT NULL, -- bytes of the payload
+    head BLOB NOT NULL,
+    state BLOB NOT NULL,
+    payload BLOB NOT NULL -- last: the others are found without reading it
+);
+
+-- Claims and counts are answered from it alone.
+CREATE INDEX events_by_queue ON events (queue, due, attempts, accepted, size);
+
+-- How many events ended without success, and why.
+CREATE TABLE event_deaths (
+    queue TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    count INTEGER NOT NULL,
+    PRIMARY KEY (queue, reason)
+);

@@ -1,0 +1,148 @@
+"""What is told about an event that has come to its end: the invocation record that destinations receive, and what a
+dead-letter queue is told beside the event (AWS: spec 5; forms as recorded).
+
+Values in, bytes out: who receives it, and how, is for `destinations`.
+"""
+
+import re
+import time
+import uuid
+from dataclasses import dataclass
+from typing import Any, Final, Literal, cast
+
+import orjson
+
+from lamplighter.model.functions import FunctionId
+
+Condition = Literal["Success", "RetriesExhausted", "EventAgeExceeded", "ZeroReservedConcurrency", "RecursiveInvocation"]
+
+LARGEST_MESSAGE: Final = 1024  # bytes of the error message that a dead-letter queue is told
+# Neither SQS nor SNS takes a message with any of these in it.
+_UNFIT: Final = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What the last attempt that ran came back with. `version`: the one that ran; `error`: Handled or Unhandled."""
+
+    payload: bytes
+    version: str
+    error: str | None = None
+    status: int = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why the event never ran, or not to its end: what a synchronous caller would have been told."""
+
+    status: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """An event's end. `qualifier`: as invoked, $LATEST without one; `attempts`: how often it ran; `at`: seconds since
+    the epoch; `trace`: the X-Amzn-Trace-Id it came with."""
+
+    request_id: str
+    function: FunctionId
+    qualifier: str
+    condition: Condition
+    attempts: int
+    at: float
+    payload: bytes
+    response: Response | None = None
+    refusal: Refusal | None = None
+    trace: str = ""
+
+    @property
+    def succeeded(self) -> bool:
+        return self.condition == "Success"
+
+    @property
+    def arn(self) -> str:
+        return f"{self.function.arn}:{self.qualifier}"
+
+
+def invocation_record(ending: Ending) -> bytes:
+    """JSON, version 1.0. Payloads stand in it as they are, to the byte; an answer that is no JSON becomes a string."""
+    record: dict[str, Any] = {
+        "version": "1.0",
+        "timestamp": timestamp(ending.at),
+        "requestContext": {
+            "requestId": ending.request_id,
+            "functionArn": ending.arn,
+            "condition": ending.condition,
+            "approximateInvokeCount": ending.attempts,
+        },
+        "requestPayload": orjson.Fragment(ending.payload),  # was JSON when it was accepted
+    }
+    if (response := ending.response) is not None:
+        context: dict[str, Any] = {"statusCode": response.status, "executedVersion": response.version}
+        if response.error is not None:
+            context["functionError"] = response.error
+        record["responseContext"] = context
+        record["responsePayload"] = _json(response.payload)
+    return orjson.dumps(record)
+
+
+def error_code(ending: Ending) -> int:
+    """200 for a function that failed: the invocation as such did not."""
+    if ending.response is None and ending.refusal is not None:
+        return ending.refusal.status
+    return 200 if ending.response is None else ending.response.status
+
+
+def error_message(ending: Ending) -> str:
+    """Up to 1 KB: the function's own words, else why it did not run. Never empty, which no attribute may be."""
+    said = ""
+    if ending.response is not None:
+        said = _words(ending.response.payload)
+    elif ending.refusal is not None:
+        said = ending.refusal.message
+    return fit(said).encode()[:LARGEST_MESSAGE].decode(errors="ignore") or ending.condition
+
+
+def fit(text: str) -> str:
+    """With a question mark for whatever SQS and SNS would refuse the message for."""
+    return _UNFIT.sub("?", text)
+
+
+def fit_json(text: bytes) -> str:
+    """The same for JSON, in which nothing need be lost: such characters stand in strings, where they can be escaped."""
+    return _UNFIT.sub(lambda found: f"\\u{ord(found[0]):04x}", text.decode(errors="replace"))
+
+
+def timestamp(at: float) -> str:
+    """As in records: 2026-01-02T03:04:05.678Z."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at)) + f".{int(at * 1000) % 1000:03d}Z"
+
+
+def object_key(ending: Ending, name: uuid.UUID) -> str:
+    """Where in a bucket the record goes."""
+    moment = time.gmtime(ending.at)
+    day, second = time.strftime("%Y/%m/%d", moment), time.strftime("%Y-%m-%dT%H.%M.%S", moment)
+    return f"aws/lambda/async/{ending.function.name}/{day}/{second}-{name}"
+
+
+def _json(payload: bytes) -> object:
+    """For orjson to put in as it stands, if it is JSON."""
+    if not payload:
+        return None
+    try:
+        orjson.loads(payload)
+    except orjson.JSONDecodeError:
+        return payload.decode(errors="replace")
+    return orjson.Fragment(payload)
+
+
+def _words(payload: bytes) -> str:
+    try:
+        found: object = orjson.loads(payload)
+    except orjson.JSONDecodeError:
+        return payload.decode(errors="replace")
+    if isinstance(found, dict):
+        message = cast(dict[str, Any], found).get("errorMessage")
+        if isinstance(message, str) and message:
+            return message
+    return payload.decode()
