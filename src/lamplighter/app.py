@@ -6,6 +6,7 @@ network, and the sandbox server, which keeps it and speaks to nobody but us.
 
 import asyncio
 import contextlib
+import gc
 import hashlib
 import logging
 import os
@@ -127,6 +128,9 @@ async def _serve(settings: Settings, directory: DataDirectory, on_ready: Callabl
         if isolation == "full":
             _give_root_away(directory)
         door = await stack.enter_async_context(_front_door(settings, directory, owned, runtimes, sandboxes))
+        # What stands now stays: the collector need not look at it again, which it would do in the middle of calls.
+        gc.collect()
+        gc.freeze()
         await door.listen(listener)
         on_ready(_ready_line(settings, listener, isolation))
         sandboxes.lost.add_done_callback(lambda lost: None if lost.cancelled() else stop.set())

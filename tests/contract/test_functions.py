@@ -69,7 +69,7 @@ def test_a_new_function_is_pending_with_aws_defaults_and_then_active(tmp_path: P
                 "Architectures": ["x86_64"],
                 "EphemeralStorage": {"Size": 512},
                 "SnapStart": {"ApplyOn": "None", "OptimizationStatus": "Off"},
-                "RuntimeVersionConfig": {"RuntimeVersionArn": f"arn:aws:lambda:{REGION}::runtime:python3.12"},
+                "RuntimeVersionConfig": {"RuntimeVersionArn": f"arn:aws:lambda:{REGION}::runtime:x86_64-python3.12"},
                 "LoggingConfig": {"LogFormat": "Text", "LogGroup": "/aws/lambda/f"},
             }
             ready = await plane.settled("f")

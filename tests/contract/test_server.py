@@ -93,6 +93,20 @@ async def test_what_is_too_large_is_refused_before_it_is_read(tmp_path: Path) ->
 
 
 @story
+async def test_large_bodies_on_their_way_in_share_what_room_there_is(tmp_path: Path) -> None:
+    async with House(tmp_path) as house:
+        house.door.room = 100_000
+        head = f"POST {LIST} HTTP/1.1\r\nHost: x\r\nContent-Length: 70000\r\n\r\n".encode()
+        async with house.client() as first:
+            first.send(head + b"x")
+            await until(lambda: house.door.room == 30_000, "room is taken")
+            async with house.client() as second:
+                assert (await second.call(head)).status == 503
+            assert (await first.call(b"x" * 69_999)).status == 400  # it was read; it is no JSON
+        await until(lambda: house.door.room == 100_000, "room is given back")
+
+
+@story
 async def test_an_operation_gets_what_was_sent_and_its_answer_travels(tmp_path: Path) -> None:
     async with House(tmp_path) as house, house.client() as client:
         reply = await client.call(request("GET", "/2015-03-31/functions/name%3A1?Qualifier=1"))

@@ -108,6 +108,20 @@ def test_a_name_is_taken_once_per_account_and_region(store):
     run(main)
 
 
+def test_functions_are_counted_and_not_their_versions(store):
+    async def main() -> None:
+        async with store() as s:
+            assert await s.functions.count(ACCOUNT, REGION) == 0
+            for name in ("f", "g"):
+                await s.functions.create(a_function(name), {}, a_function(name))
+            await s.functions.create(a_function("f", id=FunctionId(ACCOUNT, "eu-west-1", "f")), {})
+            assert await s.functions.count(ACCOUNT, REGION) == 2
+            await s.functions.delete(function_id("f"))
+            assert await s.functions.count(ACCOUNT, REGION) == 1
+
+    run(main)
+
+
 def test_only_one_of_many_creates_of_one_name_wins(store):
     async def main() -> None:
         async with store() as s:

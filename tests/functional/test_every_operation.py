@@ -3,6 +3,7 @@ that botocore reads; and what breaks one constraint is refused in that constrain
 
 from collections.abc import Iterator
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
@@ -10,11 +11,23 @@ from hypothesis import strategies as st
 
 from lamplighter.api.http import Response
 from support.botocore_wire import OPERATIONS, understood
-from support.control import zipped
 from support.functions import PYTHON, ROLE
 from support.service import Service
 from support.wire_client import WireClient
-from support.wire_inputs import ALIAS, CODE, FUNCTIONS, LAYER, NEW, Broken, Values, broken_inputs, known, plausible
+from support.wire_inputs import (
+    ALIAS,
+    BARE,
+    CODE,
+    FULL,
+    NEW,
+    STATEMENT,
+    Broken,
+    Values,
+    World,
+    broken_inputs,
+    known,
+    plausible,
+)
 
 SIGNER = "arn:aws:signer:us-east-1:000000000000:/signing-profiles/tests/abcdefghij"
 # Those that run code have tests of their own.
@@ -41,26 +54,34 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WireClient]:
 @pytest.fixture
 def values(client: WireClient) -> Values:
     """What they name is there, whatever the tests before have done to it."""
-    client.call("DeleteFunction", FunctionName=NEW)
-    for name in FUNCTIONS:
+    for name in (FULL, BARE, *NEW):
         client.call("DeleteFunction", FunctionName=name)
-        created = client.call(
-            "CreateFunction",
-            FunctionName=name,
-            Role=ROLE,
-            Runtime=PYTHON,
-            Handler="app.handler",
-            Code={"ZipFile": CODE},
-            Publish=True,
-        )
-        assert "Error" not in created, created
-        client.call("CreateAlias", FunctionName=name, Name=ALIAS, FunctionVersion="1")
-    client.call("PublishLayerVersion", LayerName=LAYER, Content={"ZipFile": zipped({"python/x.py": ""})})
-    config: dict[str, Any] = {"AllowedPublishers": {"SigningProfileVersionArns": [SIGNER]}}
-    made = client.call("ListCodeSigningConfigs").get("CodeSigningConfigs") or [
-        client.call("CreateCodeSigningConfig", **config).get("CodeSigningConfig", {})
-    ]
-    return known(tuple(each["CodeSigningConfigArn"] for each in made if each))
+    function: dict[str, Any] = {"Role": ROLE, "Runtime": PYTHON, "Handler": "app.handler", "Code": {"ZipFile": CODE}}
+    for name in (FULL, BARE):
+        _made(client, "CreateFunction", FunctionName=name, Publish=True, **function)
+        _made(client, "CreateAlias", FunctionName=name, Name=ALIAS, FunctionVersion="1")
+    statement = {"StatementId": STATEMENT, "Principal": "*"}
+    for qualifier in ({}, {"Qualifier": ALIAS}):
+        qualified = {"FunctionName": FULL, **qualifier}
+        _made(client, "AddPermission", Action="lambda:InvokeFunction", **statement, **qualified)
+        _made(client, "CreateFunctionUrlConfig", AuthType="NONE", **qualified)
+        _made(client, "PutFunctionEventInvokeConfig", MaximumRetryAttempts=1, **qualified)
+    _made(client, "PutFunctionConcurrency", FunctionName=FULL, ReservedConcurrentExecutions=10)
+    layer = f"wire-{uuid4().hex}"  # numbers of versions are not used again
+    for _ in range(2):
+        version = _made(client, "PublishLayerVersion", LayerName=layer, Content={"ZipFile": CODE})["Version"]
+    action = {"VersionNumber": version, "Action": "lambda:GetLayerVersion"}
+    _made(client, "AddLayerVersionPermission", LayerName=layer, **action, **statement)
+    configs = client.call("ListCodeSigningConfigs")["CodeSigningConfigs"]
+    publishers = {"SigningProfileVersionArns": [SIGNER]}
+    config = configs[0] if configs else _made(client, "CreateCodeSigningConfig", AllowedPublishers=publishers)
+    return known(World(layer, config.get("CodeSigningConfig", config)["CodeSigningConfigArn"]))
+
+
+def _made(client: WireClient, operation: str, **members: Any) -> dict[str, Any]:
+    answer = client.call(operation, **members)
+    assert "Error" not in answer, (operation, members, answer)
+    return answer
 
 
 @pytest.mark.parametrize("operation", ASKED)

@@ -167,7 +167,7 @@ async def control_plane(
             code = Code(blobs, references, directory.code, clock)
             async with Settling(stored, database, code, clock, creation, update):
                 runtimes = Runtimes(
-                    available, lambda name, region, machine: f"arn:aws:lambda:{region}::runtime:{name}-{machine}"
+                    available, lambda name, region, machine: f"arn:aws:lambda:{region}::runtime:{machine}-{name}"
                 )
                 sources = Sources(s3, references, code_storage)
                 functions = Functions(stored, records, code, sources, runtimes, clock)

@@ -37,6 +37,9 @@ class PlainSandbox:
     def memory_peak(self) -> int | None:
         return 40 * 1048576
 
+    def limit_cpu(self, limited: bool = True) -> None:
+        """A plain process has no limits."""
+
     async def end(self) -> None:
         if self.ended:
             return

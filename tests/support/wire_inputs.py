@@ -6,6 +6,7 @@ structure, a broken element in an otherwise valid list, and so on outwards to th
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from botocore.model import ListShape, MapShape, Shape, StructureShape
@@ -17,65 +18,83 @@ from support.botocore_wire import MODEL, OPERATIONS, Strategy, Values, fits
 from support.functions import PYTHON, ROLE, package
 
 ACCOUNT, OTHER, REGION = "000000000000", "111111111111", "us-east-1"
-FUNCTIONS = ("wire-a", "wire-b")  # that exist, each with version 1 and the alias
-ALIAS, LAYER, NEW = "live", "wire-layer", "wire-new"
 ARN = f"arn:aws:lambda:{REGION}:{ACCOUNT}"
+FULL, BARE = "wire-full", "wire-bare"  # functions that exist, each with a version and an alias; one has all that a
+ALIAS = "live"  # function can have, the other nothing
+NEW = [f"wire-new-{number}" for number in range(30)]  # names that most likely are free
+STATEMENT = "s1"
 CODE = package({"app.py": "def handler(event, context): return event"})
 NEWER_CODE = package({"app.py": "def handler(event, context): return [event]"})
 UUID = "01234567-89ab-cdef-0123-456789abcdef"
-MAPPING = f"event-source-mapping:{UUID}"
 LARGEST_TEXT = 5000  # characters; what is longer is refused by other limits, or takes long
 LISTS = st.sampled_from([name for name in OPERATIONS if name.startswith("List")])
-KEYS = st.lists(st.sampled_from(["wire-a", "1", "9" * 40, "9" * 5000, "", "é"]), max_size=3)
+KEYS = st.lists(st.sampled_from([FULL, "1", "9" * 40, "9" * 5000, "", "é"]), max_size=3)
 BAD_TEXTS = ("!", " ", "\n", "é*", "-", "*", "a b", "\u2028")
 
 
-def known(signing_configs: tuple[str, ...]) -> Values:
+@dataclass(frozen=True)
+class World:
+    """What exists beside the functions."""
+
+    layer: str  # with versions 1 and 2
+    signing_config: str  # an ARN
+
+
+def known(world: World) -> Values:
     """Values that often name what exists."""
-    qualifiers = st.sampled_from([ALIAS, "1", "2", "$LATEST", "$LATEST.PUBLISHED", "nothing", "99"])
-    names = st.sampled_from([*FUNCTIONS, *FUNCTIONS, NEW, "nobody"])
+    qualifiers = often(
+        st.sampled_from([ALIAS, "1", "2", "$LATEST"]), st.sampled_from(["$LATEST.PUBLISHED", "no", "99"])
+    )
+    names = often(st.sampled_from([FULL, BARE]), st.sampled_from(["nobody", NEW[0]]))
     forms = st.sampled_from(["{}", "{}", "{}", f"{ACCOUNT}:{{}}", f"{ACCOUNT}:function:{{}}", f"{ARN}:function:{{}}"])
     plain = st.builds(str.format, forms, names)
-    functions = plain | st.builds("{}:{}".format, plain, qualifiers)
-    others = st.sampled_from(
-        [
-            "arn:aws:lambda:eu-west-1:000000000000:function:wire-a",
-            f"arn:aws:lambda:{REGION}:{OTHER}:function:wire-a:1",
-        ]
+    foreign = st.sampled_from(
+        [f"arn:aws:lambda:eu-west-1:{ACCOUNT}:function:{FULL}", f"arn:aws:lambda:{REGION}:{OTHER}:function:{FULL}:1"]
     )
-    layers = st.sampled_from(
-        [LAYER, f"{ARN}:layer:{LAYER}", "nothing", "arn:aws:lambda:us-east-1:111111111111:layer:l"]
+    functions = often(plain, st.builds("{}:{}".format, plain, qualifiers) | foreign)
+    layers = often(
+        st.sampled_from([world.layer, f"{ARN}:layer:{world.layer}"]),
+        st.sampled_from(["nothing", f"arn:aws:lambda:{REGION}:{OTHER}:layer:l"]),
     )
-    layer_numbers = st.integers(1, 4) | st.just(99)
-    configs = st.sampled_from([*signing_configs, f"{ARN}:code-signing-config:csc-{'0' * 17}"])
+    layer_numbers = often(st.integers(1, 2), st.sampled_from([3, 99]))
+    configs = often(st.just(world.signing_config), st.just(f"{ARN}:code-signing-config:csc-{'0' * 17}"))
     arns = st.builds(f"{ARN}:function:{{}}".format, names)
-    statements = st.sampled_from(["s1", "s2", "s3"])
+    others = st.sampled_from([f"{ARN}:layer:{world.layer}", f"{ARN}:event-source-mapping:{UUID}"])
+    statements = st.sampled_from([STATEMENT, "s2", "s3"])
+    code = st.just({"ZipFile": CODE})
+    odd_code = st.sampled_from(
+        [{}, {"ZipFile": b""}, {"ZipFile": b"no zip"}, {"S3Bucket": "bucket", "S3Key": "key"}, {"ImageUri": "i"}]
+    )
     return Values(
         {
-            "FunctionName": functions | others,
-            "NamespacedFunctionName": functions | others,
-            "FunctionUrlFunctionName": functions | others,
-            "UnqualifiedFunctionName": plain | others,
-            "Alias": st.sampled_from([ALIAS, "other", "nothing"]),
+            "FunctionName": functions,
+            "NamespacedFunctionName": functions,
+            "FunctionUrlFunctionName": functions,
+            "UnqualifiedFunctionName": often(plain, foreign),
+            "Alias": often(st.just(ALIAS), st.sampled_from(["other", "nothing"])),
             "Qualifier": qualifiers,
             "VersionWithLatestPublished": qualifiers,
             "AdditionalVersion": qualifiers,
             "LayerNameOrArn": layers,
             "LayerName": layers,
-            "LayerVersionArn": st.builds(f"{ARN}:layer:{LAYER}:{{}}".format, layer_numbers),
+            "LayerVersionArn": st.builds(f"{ARN}:layer:{world.layer}:{{}}".format, layer_numbers),
             "LayerVersionNumber": layer_numbers,
             "CodeSigningConfigArn": configs,
-            "TaggableResource": arns | configs | st.sampled_from([f"{ARN}:layer:{LAYER}", f"{ARN}:{MAPPING}"]),
-            "PolicyResourceArn": arns | st.builds("{}:{}".format, arns, qualifiers),
-            "ResourcePolicy": st.builds(_policy, arns) | st.sampled_from(["{}", "[]", "{", '{"Statement": [{}]}']),
+            "TaggableResource": often(arns, configs | others),
+            "PolicyResourceArn": often(arns, st.builds("{}:{}".format, arns, qualifiers)),
+            "ResourcePolicy": often(
+                st.builds(_policy, arns), st.sampled_from(["{}", "[]", "{", '{"Statement": [{}]}'])
+            ),
             "StatementId": statements,
             "NamespacedStatementId": statements,
-            "Principal": st.sampled_from(["*", "s3.amazonaws.com", "111111111111", "nobody"]),
+            "Principal": st.sampled_from(["*", "s3.amazonaws.com", OTHER, "nobody"]),
             "Action": st.sampled_from(["lambda:InvokeFunction", "lambda:InvokeFunctionUrl", "lambda:GetLayerVersion"]),
             "RoleArn": st.just(ROLE),
-            "Runtime": st.just(PYTHON) | st.sampled_from(["python3.12", "nodejs22.x", "provided.al2023"]),
+            "Runtime": often(st.just(PYTHON), st.sampled_from(["python3.12", "nodejs22.x", "provided.al2023"])),
             "Handler": st.just("app.handler"),
-            "ZipFile": st.sampled_from([CODE, NEWER_CODE, b"no zip", b""]),
+            "Code": often(code, odd_code),
+            "Content": often(code, odd_code),
+            "ZipFile": often(st.sampled_from([CODE, NEWER_CODE]), st.sampled_from([b"no zip", b""])),
             "Marker": st.sampled_from(["", "nonsense", "W10=", "e30="]) | st.builds(_marker, LISTS, KEYS),
             "RevisionId": st.uuids().map(str),
             "UUIDString": st.just(UUID) | st.uuids().map(str),
@@ -83,6 +102,11 @@ def known(signing_configs: tuple[str, ...]) -> Values:
             "ProvisionedConcurrentExecutions": st.sampled_from([1, 5, 1000, 2**31 - 1]),
         }
     )
+
+
+def often(usual: Strategy, other: Strategy) -> Strategy:
+    """Four times in five the first."""
+    return st.sampled_from([usual] * 4 + [other]).flatmap(lambda chosen: chosen)
 
 
 def _marker(operation: str, key: list[str]) -> str:
@@ -101,12 +125,15 @@ def plausible(values: Values, operation: str) -> st.SearchStrategy[dict[str, Any
     if shape is None:
         return st.just({})
     members = values.members(shape)
-    usual = {"CreateFunction": ("Runtime", "Handler")}.get(operation, ())
+    usual = {"CreateFunction": ("Runtime", "Handler"), "UpdateFunctionCode": ("ZipFile",)}.get(operation, ())
     required = {name: members.pop(name) for name in (*shape.required_members, *usual)}
+    if operation == "CreateFunction":
+        required["FunctionName"] = often(st.sampled_from(NEW), required["FunctionName"])
     few = st.sets(st.sampled_from(sorted(members)), max_size=2) if members else st.just(set[str]())
-    return values.inputs(operation) | few.flatmap(
+    some = few.flatmap(
         lambda chosen: st.fixed_dictionaries(required | {name: members[name] for name in sorted(chosen)})
     )
+    return often(some, values.inputs(operation))
 
 
 class Broken(NamedTuple):

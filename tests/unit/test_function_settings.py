@@ -102,11 +102,13 @@ def test_the_build_of_a_runtime_follows_the_architecture(tmp_path: Path):
     run(main)
 
 
-@pytest.mark.parametrize("runtime", [name for name, one in catalogue.RUNTIMES.items() if one.state != "retired"])
-def test_functions_are_made_with_every_runtime_of_the_catalogue_that_is_not_retired(runtime: str, tmp_path: Path):
+def test_functions_are_made_with_every_runtime_of_the_catalogue_that_is_not_retired(tmp_path: Path):
     async def main() -> None:
         async with control_plane(tmp_path) as plane:
-            assert (await plane.create("f", Runtime=runtime))["Runtime"] == runtime
+            offered = [name for name, runtime in catalogue.RUNTIMES.items() if runtime.state != "retired"]
+            assert {"nodejs26.x", "ruby4.0", "python3.15", "java17.al2023"} <= set(offered)
+            for number, runtime in enumerate(offered):
+                assert (await plane.create(f"f{number}", Runtime=runtime))["Runtime"] == runtime
 
     run(main)
 

@@ -61,6 +61,33 @@ def test_numbers_of_versions_are_never_given_again(tmp_path: Path):
     run(main)
 
 
+def test_versions_published_at_once_have_numbers_of_their_own(tmp_path: Path):
+    async def main() -> None:
+        async with control_plane(tmp_path) as plane:
+            published = await asyncio.gather(*(publish(plane, content=str(number)) for number in range(20)))
+            assert sorted(version["Version"] for version in published) == list(range(1, 21))
+            assert await versions(plane) == list(range(20, 0, -1))
+
+    run(main)
+
+
+def test_the_same_package_may_be_code_and_layer_and_stays_until_neither_needs_it(tmp_path: Path):
+    async def main() -> None:
+        async with control_plane(tmp_path) as plane:
+            package = zipped()  # once: a zip tells the time
+            layer = await plane.call("PublishLayerVersion", LayerName="same", Content={"ZipFile": package})
+            assert await plane.references.total_size(ACCOUNT, REGION) == len(package)
+            await plane.create("f", Code={"ZipFile": package}, Layers=[layer["LayerVersionArn"]])
+            await plane.settled("f")
+            assert await plane.references.total_size(ACCOUNT, REGION) == 2 * len(package)
+            await plane.call("DeleteLayerVersion", LayerName="same", VersionNumber=1)
+            await plane.packages_left(1)
+            await plane.call("DeleteFunction", FunctionName="f")
+            await plane.packages_left(0)
+
+    run(main)
+
+
 def test_a_list_of_versions_goes_on_where_it_stopped_whatever_happens_meanwhile(tmp_path: Path):
     async def main() -> None:
         async with control_plane(tmp_path) as plane:

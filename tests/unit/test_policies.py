@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lamplighter.control import policies
@@ -25,6 +25,8 @@ ALLOW: dict[str, Any] = {
     "Resource": ARN,
 }
 CONDITION = {"StringEquals": {"aws:SourceAccount": "111111111111"}}
+
+UNHURRIED = settings(max_examples=60, deadline=None)
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 
@@ -75,6 +77,7 @@ anything: st.SearchStrategy[Any] = st.recursive(
 )
 
 
+@UNHURRIED
 @given(documents)
 def test_a_policy_comes_back_as_it_was_given(document: dict[str, Any]):
     parsed = policies.parse(json.dumps(document), ARN)
@@ -82,6 +85,7 @@ def test_a_policy_comes_back_as_it_was_given(document: dict[str, Any]):
     assert json.loads(policies.to_text(policies.revised(parsed)["policy"])) == document
 
 
+@UNHURRIED
 @given(documents, statements)
 def test_a_statement_is_added_behind_the_others_and_can_be_taken_away(
     document: dict[str, Any], statement: dict[str, Any]
@@ -98,6 +102,7 @@ def test_a_statement_is_added_behind_the_others_and_can_be_taken_away(
     assert back["policy"] == document
 
 
+@UNHURRIED
 @given(documents, st.sampled_from(sorted(policies.OF_STATEMENT | policies.ELEMENTS)), anything, st.booleans())
 def test_whatever_an_element_is_replaced_with_the_policy_is_kept_or_refused(
     document: dict[str, Any], element: str, other: Any, outside: bool
@@ -114,6 +119,7 @@ def test_whatever_an_element_is_replaced_with_the_policy_is_kept_or_refused(
         assert policies.parse(policies.to_text(kept), ARN) == kept
 
 
+@UNHURRIED
 @given(st.text() | anything.map(json.dumps))
 def test_any_text_is_a_policy_or_refused(text: str):
     with pytest.raises(InvalidParameterValueException):
@@ -175,6 +181,7 @@ def test_everybody_is_let_in_under_a_condition_only(everybody: Any):
         assert policies.parse(json.dumps({"Statement": [fine]}), ARN)["Statement"] == [fine]
 
 
+@UNHURRIED
 @given(st.integers(1, 20_480), st.sampled_from(["a", "é", "😀"]))
 def test_a_policy_is_too_long_by_its_bytes(length: int, letter: str):
     policy = policies.parse(json.dumps({"Id": letter * length, "Statement": ALLOW}), ARN)

@@ -1,4 +1,4 @@
-"""Provisioned concurrency by the rules that no recording shows: what it can be put on, what is too much, what ends it."""
+"""Provisioned concurrency by the rules that no recording shows: where it can be, what is too much, what ends it."""
 
 from pathlib import Path
 from typing import Any

@@ -46,6 +46,7 @@ class Door(Protocol):
     """What a connection asks of the server behind it."""
 
     date: str  # now, as headers have it
+    room: int  # bytes that large bodies may still take, of all connections together
 
     def joined(self, connection: "Connection") -> bool:
         """False: there are too many."""
@@ -58,7 +59,7 @@ class Door(Protocol):
         ...
 
     def refuse(self, connection: "Connection", status: int, method: str, path: str) -> None:
-        """Respond to a request that can't be read to its end: 400, 408, 413 or 431."""
+        """Respond to a request that can't be read to its end: 400, 408, 413, 431 or 503."""
         ...
 
     def serve(self, connection: "Connection", request: Request) -> None:
@@ -82,6 +83,7 @@ class Connection(asyncio.Protocol):
         "_door",
         "_fed",
         "_headers",
+        "_held",
         "_in_hand",
         "_in_loop",
         "_keep_alive",
@@ -110,6 +112,7 @@ class Connection(asyncio.Protocol):
         self._body: list[bytes] = []
         self._size = 0
         self._limit = 0
+        self._held = 0  # of the door's room
         self._in_hand: Request | int | None = None  # being answered: a request, or the status of a refusal
         self._queue: deque[tuple[Request | int, bool]] = deque()  # behind it, with whether the connection is kept
         self._in_loop = False
@@ -128,6 +131,7 @@ class Connection(asyncio.Protocol):
         # An invocation in hand goes on (AWS: spec 2.1); its response finds nobody.
         self._state = State.CLOSED
         self._queue.clear()
+        self._give_room()
         self._door.left(self)
 
     def data_received(self, data: bytes) -> None:
@@ -201,6 +205,8 @@ class Connection(asyncio.Protocol):
             self._limit = self._door.body_limit(method, path)
         if length > self._limit:
             self._refuse(413)
+        elif not self._take_room(self._limit if "transfer-encoding" in headers else length):
+            self._refuse(503)
         elif headers.get("expect", "").lower() == "100-continue" and self._in_hand is None:
             self._transport.write(_CONTINUE)
 
@@ -216,6 +222,7 @@ class Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         if self._left_unread:
             return
+        self._give_room()
         method, path, query = self._target()
         if not path.startswith("/"):
             self._refuse(400)
@@ -226,6 +233,18 @@ class Connection(asyncio.Protocol):
         self._state = State.IDLE
         self._ticks = 0
         self._enqueue(Request(method, path, query, self._headers, content), self._parser.should_keep_alive())
+
+    def _take_room(self, size: int) -> bool:
+        if size > _SMALL:
+            if size > self._door.room:
+                return False
+            self._door.room -= size
+            self._held = size
+        return True
+
+    def _give_room(self) -> None:
+        self._door.room += self._held
+        self._held = 0
 
     # Requests in, one at a time
 
@@ -267,6 +286,7 @@ class Connection(asyncio.Protocol):
     def _refuse(self, status: int) -> None:
         """Read no further; say so when it is this request's turn."""
         self._left_unread = True
+        self._give_room()
         self._body = []
         self._ticks = 0
         self._enqueue(status, keep_alive=False)

@@ -27,12 +27,18 @@ from lamplighter.worker.contract import WorkerError
 
 CONTROL_LIMIT = 70_167_211  # bytes of a control plane request (AWS: spec 1.2)
 CONNECTIONS = 4096
+BODIES = 1 << 30  # bytes of large bodies on their way in, of all connections together; SDKs try again after a 503
 _TICK = 1.0  # seconds
 
 RawHandler = Callable[[Request], Awaitable[Response]]
 
 _FUNCTIONS, _INVOCATIONS = "/2015-03-31/functions/", "/invocations"
-_MALFORMED = {400: "Bad Request", 408: "Request Timeout", 431: "Request Header Fields Too Large"}
+_MALFORMED = {
+    400: "Bad Request",
+    408: "Request Timeout",
+    431: "Request Header Fields Too Large",
+    503: "Service Unavailable",
+}
 
 _log = logging.getLogger(__name__)
 
@@ -60,6 +66,7 @@ class FrontDoor:
         self._ids = ids
         self._region = region
         self.date = formatdate(clock.now(), usegmt=True)
+        self.room = BODIES
         self.connections: set[Connection] = set()
         self.in_hand = 0  # requests that have no response yet
         self._drained: asyncio.Event | None = None

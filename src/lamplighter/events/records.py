@@ -6,111 +6,66 @@ Values in, bytes out: who receives it, and how, is for `destinations`.
 
 import re
 import time
-import uuid
-from dataclasses import dataclass
-from typing import Any, Final, Literal, cast
+from datetime import datetime
+from typing import Any, Final, NamedTuple, cast
 
 import orjson
 
-from lamplighter.model.functions import FunctionId
+from lamplighter.events.contract import Ended
+from lamplighter.model.functions import LATEST
 
-Condition = Literal["Success", "RetriesExhausted", "EventAgeExceeded", "ZeroReservedConcurrency", "RecursiveInvocation"]
-
+SUCCESS: Final = "Success"  # the one condition that is none of failure
 LARGEST_MESSAGE: Final = 1024  # bytes of the error message that a dead-letter queue is told
 # Neither SQS nor SNS takes a message with any of these in it.
 _UNFIT: Final = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
-
-@dataclass(frozen=True, slots=True)
-class Response:
-    """What the last attempt that ran came back with. `version`: the one that ran; `error`: Handled or Unhandled."""
-
-    payload: bytes
-    version: str
-    error: str | None = None
-    status: int = 200
+_HEAD: Final = re.compile(
+    rb'\{"version":"1\.0","timestamp":"(?P<timestamp>[^"]+)","requestContext":(?P<context>\{[^{}]+\}),'
+)
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why the event never ran, or not to its end: what a synchronous caller would have been told."""
-
-    status: int
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """An event's end. `qualifier`: as invoked, $LATEST without one; `attempts`: how often it ran; `at`: seconds since
-    the epoch; `trace`: the X-Amzn-Trace-Id it came with."""
-
-    request_id: str
-    function: FunctionId
-    qualifier: str
-    condition: Condition
-    attempts: int
-    at: float
-    payload: bytes
-    response: Response | None = None
-    refusal: Refusal | None = None
-    trace: str = ""
-
-    @property
-    def succeeded(self) -> bool:
-        return self.condition == "Success"
-
-    @property
-    def arn(self) -> str:
-        return f"{self.function.arn}:{self.qualifier}"
-
-
-def invocation_record(ending: Ending) -> bytes:
+def invocation_record(ended: Ended) -> bytes:
     """JSON, version 1.0. Payloads stand in it as they are, to the byte; an answer that is no JSON becomes a string."""
     record: dict[str, Any] = {
         "version": "1.0",
-        "timestamp": timestamp(ending.at),
+        "timestamp": timestamp(ended.at),
         "requestContext": {
-            "requestId": ending.request_id,
-            "functionArn": ending.arn,
-            "condition": ending.condition,
-            "approximateInvokeCount": ending.attempts,
+            "requestId": ended.request_id,
+            "functionArn": f"{ended.function.arn}:{ended.qualifier or LATEST}",
+            "condition": ended.condition,
+            "approximateInvokeCount": ended.invoke_count,
         },
-        "requestPayload": orjson.Fragment(ending.payload),  # was JSON when it was accepted
+        "requestPayload": orjson.Fragment(ended.payload),  # was JSON when it was accepted
     }
-    if (response := ending.response) is not None:
-        context: dict[str, Any] = {"statusCode": response.status, "executedVersion": response.version}
-        if response.error is not None:
-            context["functionError"] = response.error
+    if (outcome := ended.outcome) is not None:
+        context: dict[str, Any] = {"statusCode": 200, "executedVersion": ended.executed_version}
+        if outcome.error is not None:
+            context["functionError"] = outcome.error
         record["responseContext"] = context
-        record["responsePayload"] = _json(response.payload)
+        record["responsePayload"] = _json(outcome.payload)
     return orjson.dumps(record)
 
 
-def error_code(ending: Ending) -> int:
-    """200 for a function that failed: the invocation as such did not."""
-    if ending.response is None and ending.refusal is not None:
-        return ending.refusal.status
-    return 200 if ending.response is None else ending.response.status
+def message_attributes(ended: Ended) -> dict[str, tuple[str, str]]:
+    """Of a dead letter. The code is 200 for a function that failed: the invocation as such did not."""
+    return {
+        "RequestID": ("String", ended.request_id),
+        "ErrorCode": ("Number", str(ended.status)),
+        "ErrorMessage": ("String", error_message(ended)),
+    }
 
 
-def error_message(ending: Ending) -> str:
-    """Up to 1 KB: the function's own words, else why it did not run. Never empty, which no attribute may be."""
-    said = ""
-    if ending.response is not None:
-        said = _words(ending.response.payload)
-    elif ending.refusal is not None:
-        said = ending.refusal.message
-    return fit(said).encode()[:LARGEST_MESSAGE].decode(errors="ignore") or ending.condition
+def error_message(ended: Ended) -> str:
+    """Up to 1 KB: the function's own words, or why it did not run. Never empty, which no attribute may be."""
+    said = ended.message
+    if ended.status == 200 and ended.outcome is not None:
+        said = _words(ended.outcome.payload)
+    return _UNFIT.sub("?", said).encode()[:LARGEST_MESSAGE].decode(errors="ignore") or ended.condition
 
 
-def fit(text: str) -> str:
-    """With a question mark for whatever SQS and SNS would refuse the message for."""
-    return _UNFIT.sub("?", text)
-
-
-def fit_json(text: bytes) -> str:
-    """The same for JSON, in which nothing need be lost: such characters stand in strings, where they can be escaped."""
-    return _UNFIT.sub(lambda found: f"\\u{ord(found[0]):04x}", text.decode(errors="replace"))
+def fit(json: bytes) -> str:
+    """As text that SQS and SNS take. Nothing is lost: what they refuse stands in strings, where it can be escaped."""
+    return _UNFIT.sub(lambda found: f"\\u{ord(found[0]):04x}", json.decode(errors="replace"))
 
 
 def timestamp(at: float) -> str:
@@ -118,11 +73,24 @@ def timestamp(at: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at)) + f".{int(at * 1000) % 1000:03d}Z"
 
 
-def object_key(ending: Ending, name: uuid.UUID) -> str:
-    """Where in a bucket the record goes."""
-    moment = time.gmtime(ending.at)
-    day, second = time.strftime("%Y/%m/%d", moment), time.strftime("%Y-%m-%dT%H.%M.%S", moment)
-    return f"aws/lambda/async/{ending.function.name}/{day}/{second}-{name}"
+class RecordHead(NamedTuple):
+    timestamp: str
+    succeeded: bool
+    function_arn: str  # qualified
+
+
+def read_head(record: bytes) -> RecordHead:
+    """Of what `invocation_record` made, without a look at the payloads: they are large, and what one parser took as JSON
+    (nesting, lone surrogates) another may not."""
+    head = _HEAD.match(record)
+    assert head is not None, "a record that we made"
+    context: dict[str, Any] = orjson.loads(head["context"])
+    return RecordHead(head["timestamp"].decode(), context["condition"] == SUCCESS, context["functionArn"])
+
+
+def seconds(timestamp: str) -> float:
+    """Since the epoch, of a record's timestamp."""
+    return datetime.fromisoformat(timestamp).timestamp()
 
 
 def _json(payload: bytes) -> object:

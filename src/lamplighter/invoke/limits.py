@@ -4,7 +4,7 @@ The account's limit per region is one pool, from which functions may reserve a p
 the others share the rest. Every admission is matched by one release.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from lamplighter.model.errors import TooManyRequestsException
 from lamplighter.model.functions import FunctionId
@@ -15,12 +15,13 @@ ACCOUNT_LIMIT = 1000
 class _Account:
     """One account's concurrency in one region."""
 
-    __slots__ = ("limit", "reserved", "unreserved")
+    __slots__ = ("limit", "reserved", "unreserved", "waiting")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.reserved = 0  # set aside for functions, used or not
         self.unreserved = 0  # running outside of reservations
+        self.waiting: dict[Share, Callable[[], None]] = {}  # whom to tell; who was refused first comes first
 
 
 class Share:
@@ -49,6 +50,23 @@ class Share:
         self.running -= 1
         if self.reserved is None:
             self._account.unreserved -= 1
+        if self._account.waiting:
+            self._tell()
+
+    def when_free(self, callback: Callable[[], None]) -> None:
+        """Call back, once, when it may be worth trying again: one that counted here is released, or reservations
+        have changed. It must only take note: it is called in the midst of things."""
+        self._account.waiting[self] = callback
+
+    def _tell(self) -> None:
+        """One of those whom this release lets in, if there are any."""
+        waiting = self._account.waiting
+        if self.reserved is not None:
+            freed = self if self in waiting else None
+        else:
+            freed = next((share for share in waiting if share.reserved is None), None)
+        if freed is not None:
+            waiting.pop(freed)()
 
     def reserve(self, concurrency: int | None) -> None:
         """From now on the function may use this many and no more; None: it shares the rest again."""
@@ -59,6 +77,9 @@ class Share:
             account.unreserved += self.running
         account.reserved += (concurrency or 0) - (self.reserved or 0)
         self.reserved = concurrency
+        waiting, account.waiting = account.waiting, {}
+        for callback in waiting.values():
+            callback()
 
 
 class Limits:

@@ -46,6 +46,11 @@ class Sandbox(Protocol):
         """Bytes, the most memory used so far by all of the sandbox's processes; None where cgroups can't tell."""
         ...
 
+    def limit_cpu(self, limited: bool = True) -> None:
+        """Hold the runtime to the CPU share that its memory size buys, or lift that. A sandbox starts with full speed,
+        as AWS gives it to INIT; call this when that is over."""
+        ...
+
     async def end(self) -> None:
         """Kill everything inside, take it down and give its resources back. Idempotent."""
         ...

@@ -48,7 +48,7 @@ class SqliteRecordView:
         self, kind: str, owner: str | None = None, after: tuple[str, str] | None = None, limit: int = -1
     ) -> Sequence[Record]:
         behind_owner, behind_key = after or ("", "")
-        number = values.number(behind_key)
+        number = -1 if after is None else values.number(behind_key)  # in front of all, the empty key too
         if owner is not None:
             parameters: tuple[Any, ...] = (self.account, self.region, kind, owner, number, behind_key, limit)
             found = self._rows(sql.PAGE_OF_OWNER, parameters)

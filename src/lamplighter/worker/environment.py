@@ -124,8 +124,10 @@ class LiveEnvironment:
         if state is State.ANSWERED:
             self._finish(None)
         elif state is State.SUPPRESSED_INIT:
+            self._limit_cpu()
             self._give()
         else:
+            self._limit_cpu()
             self._init_duration = (self._clock.monotonic() - self._init_began) * 1000
             if self._invocation is not None:
                 self._open()
@@ -286,6 +288,10 @@ class LiveEnvironment:
 
     def _init_report(self, phase: str, error_type: str | None) -> bytes:
         return log_lines.init_report((self._clock.monotonic() - self._init_began) * 1000, phase, error_type)
+
+    def _limit_cpu(self) -> None:
+        if self._sandbox is not None:
+            self._sandbox.limit_cpu()
 
     # The one timer
 

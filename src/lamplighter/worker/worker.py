@@ -21,6 +21,7 @@ from lamplighter.worker.logs import Logs, LogSink
 Credentials = Callable[[FunctionVersion], Mapping[str, str]]
 
 _START_LIMIT = 30.0  # seconds in which a sandbox must stand
+_STARTING = 8  # sandboxes made at a time: more at once only wait for each other, until all of them are late
 
 # What a function's own variables may override; the rest are reserved.
 _DEFAULTS = {
@@ -66,6 +67,7 @@ class Worker:
         self._logs = logs
         self._init_limit = init_limit
         self._environments: set[LiveEnvironment] = set()
+        self._starting = asyncio.Semaphore(_STARTING)
 
     async def start(self, function: FunctionVersion) -> LiveEnvironment:
         stream = log_stream(function, self._clock.now())
@@ -73,7 +75,7 @@ class Worker:
         async def start_sandbox() -> Sandbox:
             spec = sandbox_spec(function, stream, self._credentials(function))
             try:
-                async with asyncio.timeout(_START_LIMIT):
+                async with self._starting, asyncio.timeout(_START_LIMIT):
                     return await self._sandboxes.start(spec)
             except TimeoutError:
                 raise SandboxError(f"no sandbox stood within {_START_LIMIT:.0f} s") from None

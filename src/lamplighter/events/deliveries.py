@@ -1,0 +1,50 @@
+"""Brings what ended events have left behind to its targets: tries until it is taken, or can't be any more.
+
+A delivery that waits is a queued event like others, so it survives whatever the service survives. One that is given up
+is counted and logged: there is nowhere left to send it.
+"""
+
+import asyncio
+import logging
+from dataclasses import replace
+from typing import Final
+
+from lamplighter.events import destinations
+from lamplighter.events.contract import Again, Done, Measure, Verdict
+from lamplighter.events.destinations import Targets, Undeliverable
+from lamplighter.events.envelope import function_of
+from lamplighter.events.retry import backoff
+from lamplighter.model.clock import Clock
+from lamplighter.model.events import Event
+
+LONGEST: Final = 21_600.0  # seconds that a delivery is tried for
+DEADLINE: Final = 60.0  # seconds for one attempt
+
+_log = logging.getLogger(__name__)
+
+
+class Deliveries:
+    """Implements Work for the queues of targets."""
+
+    def __init__(self, targets: Targets, clock: Clock, measure: Measure) -> None:
+        self._targets = targets
+        self._clock = clock
+        self._measure = measure
+
+    async def run(self, event: Event) -> Verdict:
+        delivery = destinations.read(event)
+        try:
+            async with asyncio.timeout(DEADLINE):
+                await self._targets.deliver(delivery)
+        except (Undeliverable, TimeoutError) as error:
+            again = not isinstance(error, Undeliverable) or error.again
+            due = self._clock.now() + backoff(event.attempts + 1)
+            reason = str(error) or f"no answer within {DEADLINE:.0f} s"
+            if again and due - event.accepted < LONGEST:
+                _log.info("%s for %s, to be tried again: %s", delivery.kind, delivery.target, reason)
+                # What is away for one is away for all: the rest of its queue need not try at once.
+                return Again(replace(event, due=due, attempts=event.attempts + 1), pause=True)
+            _log.warning("%s for %s given up: %s", delivery.kind, delivery.target, reason)
+            self._measure(delivery.metric, function_of(delivery.function)[0], 1.0)
+            return Done(died=delivery.metric)
+        return Done()

@@ -1,0 +1,59 @@
+"""How many events of one queue may run at once: more while more helps, so that it need not be configured.
+
+A fast function needs few environments for any rate; a slow one needs many; and where the processors are the limit, more
+make everything slower. So the window grows while the queue is backed up and attempts don't take longer for it, and
+shrinks where they do. Pure: told what happened and when, it only counts.
+"""
+
+from typing import Final
+
+FIRST: Final = 8
+QUIET: Final = 1.0  # seconds in which nothing ends: whatever runs takes its time, and more may run beside it
+_SLOWER: Final = 2.0  # times the best mean duration: more of them only wait for each other
+_FORGET: Final = 1.05  # the best so far counts for a little less with every round
+
+
+class Window:
+    def __init__(self, now: float, first: int = FIRST, largest: int = 1000) -> None:
+        """`now`, as everywhere here: monotonic seconds."""
+        self.size = min(first, largest)
+        self._first = self.size
+        self._largest = largest
+        self._ended = 0  # in this round, which is one of `size` attempts
+        self._seconds = 0.0
+        self._best: float | None = None
+        self._last = now  # when something ended, or the window was made larger
+
+    def ended(self, now: float, duration: float, backed_up: bool) -> None:
+        """An attempt took `duration` seconds. `backed_up`: others waited for it to end."""
+        self._last = now
+        if not backed_up:
+            self._ended, self._seconds = 0, 0.0
+            return
+        self._ended += 1
+        self._seconds += duration
+        if self._ended >= self.size:
+            self._round(self._seconds / self._ended)
+            self._ended, self._seconds = 0, 0.0
+
+    def quiet(self, now: float) -> None:
+        """The queue is backed up still."""
+        if now - self._last >= QUIET:
+            self._last = now
+            self._resize(self.size + self._first)
+
+    def throttled(self, running: int) -> None:
+        """A limit let no more than this many run."""
+        self.size = max(1, running)
+        self._ended, self._seconds = 0, 0.0
+
+    def _round(self, mean: float) -> None:
+        best = self._best
+        self._best = mean if best is None else min(mean, best * _FORGET)
+        if mean <= self._best * _SLOWER:
+            self._resize(self.size + max(1, self.size // 2))
+        else:
+            self._resize(max(self._first, self.size - max(1, self.size // 4)))
+
+    def _resize(self, size: int) -> None:
+        self.size = min(size, self._largest)
