@@ -416,6 +416,20 @@ def test_a_dry_run_tells_and_changes_nothing(tmp_path: Path):
     run(main)
 
 
+def test_the_key_of_a_package_goes_with_the_package(tmp_path: Path):
+    async def main() -> None:
+        async with control_plane(tmp_path) as plane:
+            key = f"arn:aws:kms:{REGION}:111111111111:key/1"
+            await plane.create("f", Code={"ZipFile": zipped(), "SourceKMSKeyArn": key})
+            await plane.settled("f")
+            assert (await plane.call("GetFunction", FunctionName="f"))["Code"]["SourceKMSKeyArn"] == key
+            await plane.call("UpdateFunctionCode", FunctionName="f", ZipFile=OTHER_CODE)
+            await plane.settled("f")
+            assert "SourceKMSKeyArn" not in (await plane.call("GetFunction", FunctionName="f"))["Code"]
+
+    run(main)
+
+
 def test_a_function_shows_its_code_and_tags_only_unqualified(tmp_path: Path):
     async def main() -> None:
         async with control_plane(tmp_path) as plane:

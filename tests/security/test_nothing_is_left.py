@@ -71,7 +71,7 @@ from lamplighter.sandbox.messages import Configuration, Runtime
 
 async def main():
     code_root, run_dir, client, mode, digest = sys.argv[1:]
-    told = Configuration(code_root, run_dir, client, {"python": Runtime(sys.executable)}, mode)
+    told = Configuration(code_root, run_dir, {"python": Runtime(sys.executable, client)}, mode)
     sandboxes = await ServerSandboxes.launch(told)
     kept = [await sandboxes.start(SandboxSpec("python", digest, VARIABLES)) for _ in range(3)]
     print("up", flush=True)
@@ -105,7 +105,7 @@ async def test_kill_9_of_ours_leaves_nothing_running_and_a_new_start_removes_the
         await until(lambda: not any(_alive(pid) for pid in inside), "everything has ended")
         if victim == "service":
             await until(lambda: not run_dir.exists() and not cgroup_parents(run_dir), "the server has cleaned up")
-        told = Configuration(str(code_root), str(run_dir), str(CLIENT), {"python": Runtime(sys.executable)}, mode)
+        told = Configuration(str(code_root), str(run_dir), {"python": Runtime(sys.executable, str(CLIENT))}, mode)
         sandboxes = await ServerSandboxes.launch(told)
         try:
             assert not cgroups_of(run_dir)

@@ -79,6 +79,8 @@ class FunctionOperations:
             "Configuration": configuration(function, reference.qualifier),
             "Code": {"RepositoryType": "S3", "Location": location},
         }
+        if function.source_kms_key_arn is not None:
+            answer["Code"]["SourceKMSKeyArn"] = function.source_kms_key_arn
         if reference.qualifier is None and (tags := await self._functions.tags(function.id)):
             answer["Tags"] = dict(tags)
         if (reserved := self._functions.reserved_concurrency(function.id)) is not None:
@@ -134,6 +136,7 @@ def source(members: Mapping[str, Any]) -> Source:
         s3_object_version=members.get("S3ObjectVersion"),
         s3_storage_mode=members.get("S3ObjectStorageMode"),
         image_uri=members.get("ImageUri"),
+        kms_key_arn=members.get("SourceKMSKeyArn"),
     )
 
 

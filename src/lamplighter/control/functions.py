@@ -84,7 +84,7 @@ class Functions:
         function = replace(self._blank(id, wanted.runtime), code=CodePackage("", 0, content.unzipped))
         function = self._apply(function, wanted)
         async with self._holding_layers(function), self._code.keeping(content.zip, content.unzipped) as package:
-            function = states.created(replace(function, code=package))
+            function = states.created(replace(function, code=package, source_kms_key_arn=source.kms_key_arn))
 
             def sign(transaction: RecordTransaction) -> None:
                 if code_signing_config is not None:
@@ -169,7 +169,12 @@ class Functions:
 
         def change(function: FunctionVersion, package: CodePackage) -> FunctionVersion:
             code_signing.check_deployment(self._view(id), id)
-            function = replace(function, code=package, architectures=architectures or function.architectures)
+            function = replace(
+                function,
+                code=package,
+                source_kms_key_arn=source.kms_key_arn,
+                architectures=architectures or function.architectures,
+            )
             configuration.check_unzipped(function)
             return self._on_its_runtime(function)
 

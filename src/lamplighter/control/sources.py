@@ -32,6 +32,7 @@ class Source:
     s3_object_version: str | None = None
     s3_storage_mode: str | None = None
     image_uri: str | None = None
+    kms_key_arn: str | None = None
 
 
 class Content(NamedTuple):

@@ -80,6 +80,7 @@ class FunctionVersion:
     system_log_level: str | None = None
     snap_start: str = "None"
     kms_key_arn: str | None = None
+    source_kms_key_arn: str | None = None  # the key that the package is to be encrypted with
     dead_letter_arn: str | None = None
     runtime_version_arn: str | None = None
     state: State = "Pending"
