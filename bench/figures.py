@@ -43,6 +43,10 @@ def at_most(number: float) -> Limit:
     return Limit("≤", number, "value")
 
 
+def at_least(number: float) -> Limit:
+    return Limit("≥", number, "value")
+
+
 def ratio_at_most(number: float) -> Limit:
     return Limit("≤", number, "ratio")
 

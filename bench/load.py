@@ -22,6 +22,7 @@ import uvloop
 HOST = "127.0.0.1"
 GRACE = 30.0  # seconds that calls in flight have at the end; as long as the slowest thing we ever call
 SECOND = 1_000_000_000  # ns
+SUCCESSES = (b"http/1.1 200", b"http/1.1 201", b"http/1.1 204")
 REQUEST_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{22}")  # in the way of counting equal failures
 
 
@@ -178,9 +179,10 @@ class Connection(asyncio.Protocol):
             self._head = b""
             head = data[: end + 2].lower()
             self._judge(head, data)
-            start = head.index(b"content-length:") + 15
-            length = int(head[start : head.index(b"\r\n", start)])
-            self._size = end + 4 + length
+            self._size = end + 4
+            if not head.startswith(b"http/1.1 204"):  # it has no body, and no length of one
+                start = head.index(b"content-length:") + 15
+                self._size += int(head[start : head.index(b"\r\n", start)])
             self._missing = self._size - len(data)
         if self._missing == 0:
             now = perf_counter_ns()
@@ -198,7 +200,7 @@ class Connection(asyncio.Protocol):
         self._transport.abort()
 
     def _judge(self, head: bytes, data: bytes) -> None:
-        if not head.startswith(b"http/1.1 200") or b"x-amz-function-error" in head:
+        if not head.startswith(SUCCESSES) or b"x-amz-function-error" in head:
             status = data[9 : data.index(b"\r\n")]
             text = b"%s %s" % (status, data[len(head) + 2 :][:200])
             self._run.failures[REQUEST_ID.sub("…", text.decode(errors="replace").strip())] += 1

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from functools import partial
 from time import monotonic, sleep
 
-from bench.figures import Figure, Limit, Samples, at_most, percentile, ratio_at_least, ratio_at_most
+from bench import control
+from bench.figures import Figure, Limit, Samples, at_least, at_most, percentile, ratio_at_least, ratio_at_most
 from bench.load import HOST, SECOND, Load, LoadError, Plan, Result
 from bench.memory import megabytes, tree
 from bench.program import Unavailable
@@ -275,5 +276,24 @@ MEASUREMENTS = (
         "log-flood",
         partial(beside, trouble=log_flood),
         (Figure("p99 beside a log flood, against none", "ms", *_BESIDE),),
+    ),
+    Measurement(
+        "control-calls",
+        control.calls,
+        tuple(Figure(f"{call}, p50", "ms", at_most(5)) for call in control.CALLS),
+    ),
+    Measurement("control-reads", control.reads, (Figure("reads, 16 clients", "/s", at_least(500)),)),
+    Measurement(
+        "many-functions",
+        control.many_functions,
+        tuple(
+            Figure(f"{what} with {control.MANY:,} functions, against {control.FEW}", unit, limit)
+            for what, unit, limit in (
+                ("a page of ListFunctions", "ms", ratio_at_most(1.5)),
+                ("first calls after a start", "ms", ratio_at_most(1.5)),
+                ("warm calls", "ms", ratio_at_most(1.25)),
+                ("start to ready", "s", None),
+            )
+        ),
     ),
 )

@@ -54,31 +54,41 @@ class Service:
 
     def requests(self, names: Sequence[str], bodies: Iterable[bytes]) -> tuple[bytes, ...]:
         """One signed Invoke for each body, of the functions in turn. Valid for five minutes."""
-        return tuple(self._signed(names[index % len(names)], body) for index, body in enumerate(bodies))
+        return tuple(
+            self.signed("POST", f"/2015-03-31/functions/{names[index % len(names)]}/invocations", body)
+            for index, body in enumerate(bodies)
+        )
 
     @contextmanager
     def functions(
         self, names: Sequence[str], handler: str = "handlers.echo", client: str = "lean", memory_size: int = 128
     ) -> Generator[None]:
         """Deployed and Active, for as long as the block lasts. `memory_size`: MB; decides the share of a CPU too."""
-        package, settings = _package(client, handler)
-        settings["MemorySize"] = memory_size
+        content, settings = package(client, handler)
         created: list[str] = []
         try:
             for name in names:
-                with _refusals(f"CreateFunction {name}"):
-                    self._client.create_function(FunctionName=name, Role=ROLE, Code={"ZipFile": package}, **settings)
+                self.create(name, content, **settings, MemorySize=memory_size)
                 created.append(name)
-            for name in names:
-                with _refusals(f"waiting for {name}"):
-                    self._client.get_waiter("function_active_v2").wait(
-                        FunctionName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 30}
-                    )
+            self.wait_until_active(names)
             yield
         finally:
-            for name in created:
-                with _refusals(f"DeleteFunction {name}"):
-                    self._client.delete_function(FunctionName=name)
+            self.delete(created)
+
+    def create(self, name: str, content: bytes, **settings: Any) -> None:
+        with _refusals(f"CreateFunction {name}"):
+            self._client.create_function(FunctionName=name, Role=ROLE, Code={"ZipFile": content}, **settings)
+
+    def wait_until_active(self, names: Iterable[str]) -> None:
+        waiter, patience = self._client.get_waiter("function_active_v2"), {"Delay": 1, "MaxAttempts": 30}
+        for name in names:
+            with _refusals(f"waiting for {name}"):
+                waiter.wait(FunctionName=name, WaiterConfig=patience)
+
+    def delete(self, names: Iterable[str]) -> None:
+        for name in names:
+            with _refusals(f"DeleteFunction {name}"):
+                self._client.delete_function(FunctionName=name)
 
     def invoke(self, name: str, payload: bytes = b"{}") -> bytes:
         with _refusals(f"Invoke {name}"):
@@ -88,23 +98,28 @@ class Service:
             raise Unavailable(f"Invoke {name}: {body.decode(errors='replace')[:300]}")
         return body
 
-    def _signed(self, name: str, body: bytes) -> bytes:
-        path = f"/2015-03-31/functions/{name}/invocations"
-        request = AWSRequest("POST", f"http://{HOST}:{self.port}{path}", {"Content-Type": "application/json"}, body)
+    def signed(self, method: str, target: str, body: bytes = b"", **headers: str) -> bytes:
+        """A request, whole. `target`: path and query; `headers`: more of them. Valid for five minutes."""
+        given = {"Content-Type": "application/json", **{name.replace("_", "-"): text for name, text in headers.items()}}
+        request = AWSRequest(method, f"http://{HOST}:{self.port}{target}", given, body)
         self._signer.add_auth(request)  # pyright: ignore[reportUnknownMemberType]  # botocore has no types
-        headers: dict[str, str] = dict(request.headers.items())
-        headers |= {"Host": f"{HOST}:{self.port}", "Content-Length": str(len(body))}
-        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        return f"POST {path} HTTP/1.1\r\n{lines}\r\n".encode() + body
+        sent: dict[str, str] = dict(request.headers.items())
+        sent |= {"Host": f"{HOST}:{self.port}", "Content-Length": str(len(body))}
+        lines = "".join(f"{name}: {value}\r\n" for name, value in sent.items())
+        return f"{method} {target} HTTP/1.1\r\n{lines}\r\n".encode() + body
 
 
 @contextmanager
 def service(*options: str) -> Generator[Service]:
     """Started on a free port and a data directory of its own; both are gone afterwards."""
-    with (
-        TemporaryDirectory(prefix="lamplighter-bench-") as data,
-        Program([*COMMAND, "serve", "--port", "0", "--data-dir", data, *options], READY) as program,
-    ):
+    with TemporaryDirectory(prefix="lamplighter-bench-") as data, service_on(data, *options) as started:
+        yield started
+
+
+@contextmanager
+def service_on(data: str, *options: str) -> Generator[Service]:
+    """Started on a free port and this data directory, which stays."""
+    with Program([*COMMAND, "serve", "--port", "0", "--data-dir", data, *options], READY) as program:
         yield Service(program, data)
 
 
@@ -126,7 +141,7 @@ def _refusals(what: str) -> Generator[None]:
         raise Unavailable(f"{what}: {error}") from None
 
 
-def _package(client: str, handler: str) -> tuple[bytes, dict[str, Any]]:
+def package(client: str = "lean", handler: str = "handlers.echo") -> tuple[bytes, dict[str, Any]]:
     """The deployment package, and the settings that make its environments run under this runtime client."""
     files = {"handlers.py": (GUEST / "handlers.py").read_bytes()}
     settings: dict[str, Any] = {"Runtime": PYTHON, "Handler": handler, "Timeout": 60}

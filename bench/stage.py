@@ -12,7 +12,7 @@ from bench.figures import Samples, percentile
 from bench.floor import floor
 from bench.load import SECOND, Load, LoadError, Plan, Result
 from bench.program import Unavailable
-from bench.service import WHOLE_CPU, Service, service
+from bench.service import WHOLE_CPU, Service, service, service_on
 
 SMALL = tuple(b'{"order": %d, "customer": "Ada Lovelace", "items": [1, 2, 3]}' % number for number in range(512))
 
@@ -78,11 +78,11 @@ class Stage:
         return self._service
 
     @contextmanager
-    def own_service(self) -> Generator[Service]:
-        """One that nobody has called yet."""
+    def own_service(self, data: str | None = None) -> Generator[Service]:
+        """One that nobody has called yet. `data`: a data directory that has something in it already, and stays."""
         if self._missing:
             raise Unavailable(self._missing)
-        with service() as started:
+        with service() if data is None else service_on(data) as started:
             yield started
 
     def names(self, number: int) -> list[str]:

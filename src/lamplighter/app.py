@@ -14,9 +14,10 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import uvloop
@@ -29,9 +30,13 @@ from lamplighter.api.downloads import PATH as DOWNLOADS
 from lamplighter.api.downloads import Downloads
 from lamplighter.api.event_invoke import EventInvokeOperations
 from lamplighter.api.functions import FunctionOperations
-from lamplighter.api.http import Caller, Operation, Request
-from lamplighter.api.invoke import InvokeApi
+from lamplighter.api.http import Caller, Operation, Request, StreamingOperation
+from lamplighter.api.invoke import Accept, InvokeApi
+from lamplighter.api.invoke_async import InvokeAsyncOperation
+from lamplighter.api.invoke_stream import InvokeStreamOperation
 from lamplighter.api.layers import LayerOperations
+from lamplighter.api.logs.service import NAME as LOGS
+from lamplighter.api.logs.service import logs_service
 from lamplighter.api.permissions import PermissionOperations
 from lamplighter.api.protocol import Wire
 from lamplighter.api.provisioned import ProvisionedOperations
@@ -64,16 +69,30 @@ from lamplighter.control.sources import CODE_STORAGE, Sources
 from lamplighter.control.tags import Tags
 from lamplighter.control.urls import Urls
 from lamplighter.control.versions import Versions
+from lamplighter.events import destinations, envelope
+from lamplighter.events.accept import Acceptance
+from lamplighter.events.deliveries import Deliveries
+from lamplighter.events.destinations import Targets
+from lamplighter.events.dispatcher import Dispatcher
+from lamplighter.events.rounds import Rounds
+from lamplighter.events.rules import Rules
 from lamplighter.invoke.assignment import InProcessAssignment
 from lamplighter.invoke.invoker import Invoker
 from lamplighter.invoke.limits import Limits
+from lamplighter.invoke.pace import Pace
 from lamplighter.invoke.reservations import follow_reservations
 from lamplighter.model.clock import SystemClock
-from lamplighter.model.functions import FunctionVersion
+from lamplighter.model.functions import FunctionId, FunctionVersion
 from lamplighter.model.ids import Ids
+from lamplighter.model.invocation import Invocation
+from lamplighter.neighbours.eventbridge import EventBridge
 from lamplighter.neighbours.s3 import S3
 from lamplighter.neighbours.signing import Keys
+from lamplighter.neighbours.sns import Sns
+from lamplighter.neighbours.sqs import Sqs
+from lamplighter.neighbours.wire import Endpoint
 from lamplighter.runtimes import catalogue
+from lamplighter.runtimes.commands import Commands
 from lamplighter.sandbox import privileges
 from lamplighter.sandbox.client import ServerSandboxes
 from lamplighter.sandbox.contract import Isolation, SandboxError
@@ -86,10 +105,17 @@ from lamplighter.store.contract import DataDirectoryInUse, DataDirectoryUnusable
 from lamplighter.store.credentials import Credentials, CredentialsUnusable
 from lamplighter.store.database import Database
 from lamplighter.store.directory import DataDirectory
+from lamplighter.store.events import SqliteEventQueue
 from lamplighter.store.records import SqliteRecords
 from lamplighter.store.sqlite import SqliteFunctions, SqlitePackageReferences
+from lamplighter.telemetry.logs.archive import Archive
+from lamplighter.telemetry.logs.intake import Intake
+from lamplighter.telemetry.logs.watching import Subscriptions
 from lamplighter.worker.worker import Worker
 
+# Seconds after which a thread that computes lets the event loop go on. Logs are searched and databases written beside
+# it; with Python's own 5 ms, each of its turns could wait that long.
+SWITCH = 0.0005
 DRAIN_LIMIT = 30.0  # seconds that calls in flight have to finish after the first signal
 
 log = logging.getLogger("lamplighter")
@@ -112,6 +138,7 @@ def serve(settings: Settings, *, on_ready: Callable[[str], None] = print) -> int
 
 
 async def _serve(settings: Settings, directory: DataDirectory, on_ready: Callable[[str], None]) -> int:
+    sys.setswitchinterval(SWITCH)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -123,11 +150,11 @@ async def _serve(settings: Settings, directory: DataDirectory, on_ready: Callabl
         told = _sandbox_configuration(directory, isolation)
         Path(told.run_dir).parent.mkdir(parents=True, exist_ok=True)
         runtimes = catalogue.installed(Path(told.run_dir).with_name("runtimes.json"))
-        sandboxes = await ServerSandboxes.launch(replace(told, runtimes=_interpreters(runtimes)))
+        sandboxes = await ServerSandboxes.launch(replace(told, runtimes=_sandbox_runtimes(runtimes)))
         stack.push_async_callback(sandboxes.close)
         if isolation == "full":
             _give_root_away(directory)
-        door = await stack.enter_async_context(_front_door(settings, directory, owned, runtimes, sandboxes))
+        door, rounds = await stack.enter_async_context(_front_door(settings, directory, owned, runtimes, sandboxes))
         # What stands now stays: the collector need not look at it again, which it would do in the middle of calls.
         gc.collect()
         gc.freeze()
@@ -135,9 +162,11 @@ async def _serve(settings: Settings, directory: DataDirectory, on_ready: Callabl
         on_ready(_ready_line(settings, listener, isolation))
         sandboxes.lost.add_done_callback(lambda lost: None if lost.cancelled() else stop.set())
         await stop.wait()
-        cut_off = await door.drain(DRAIN_LIMIT)
+        cut_off, interrupted = await asyncio.gather(door.drain(DRAIN_LIMIT), rounds.drain(DRAIN_LIMIT))
         if cut_off:
             log.warning("%d calls were still running after %.0f s and were cut off", cut_off, DRAIN_LIMIT)
+        if interrupted:
+            log.warning("%d queued events were still running and will be run again", interrupted)
         if sandboxes.lost.done():
             log.error("the sandbox server is gone, and nothing can run without it; start Lamplighter again")
             return 1
@@ -151,8 +180,8 @@ async def _front_door(
     owned: Credentials,
     runtimes: Mapping[str, catalogue.InstalledRuntime],
     sandboxes: ServerSandboxes,
-) -> AsyncGenerator[FrontDoor]:
-    """Everything behind the listener, from the store up; taken down in reverse."""
+) -> AsyncGenerator[tuple[FrontDoor, Rounds]]:
+    """Everything behind the listener, from the store up, and what serves the queues; taken down in reverse."""
     clock, wire = SystemClock(), Wire()
     ids = Ids(clock)
     async with AsyncExitStack() as stack:
@@ -165,7 +194,16 @@ async def _front_door(
         )
         blobs = FileBlobs(directory.blobs)
         code = Code(blobs, references, directory.code, clock)
-        worker = Worker(sandboxes, clock, _no_credentials)
+        queue = await _event_queue(stack, directory)
+        accept = Acceptance(queue, clock, _uncounted).accept
+        archive, intake = await _logs(stack, directory, clock, partial(_deliver_log, stored, accept, ids))
+        worker = Worker(
+            sandboxes,
+            clock,
+            _no_credentials,
+            intake.open if settings.logs else None,
+            commands=Commands(runtimes, isolated=sandboxes.isolation != "none"),
+        )
         stack.push_async_callback(worker.close)
         concurrency = settings.account_concurrency
         limits = Limits(concurrency)
@@ -178,12 +216,19 @@ async def _front_door(
         sources = Sources(_s3(settings, owned, clock), references)
         functions = Functions(stored, records, code, sources, _known_runtimes(settings, runtimes), clock)
         await _warm_runtimes(settings, stored, records, database, sandboxes)
+        works = {
+            envelope.PREFIX: Dispatcher(invoker, limits, records, Rules(records, database), clock, _uncounted),
+            destinations.PREFIX: Deliveries(_targets(settings, owned, clock), clock, _uncounted),
+        }
+        rounds = await stack.enter_async_context(Rounds(queue, works, clock))
         downloads = Downloads(_derived(owned, "downloads"), blobs, clock)
-        operations: dict[str, Operation] = {
+        operations: dict[str, Operation | StreamingOperation] = {
             **{name: unavailable(name) for name in wire.operations},
             **FunctionOperations(functions, downloads).operations(),
             **VersionOperations(Versions(stored, references, clock, CODE_STORAGE)).operations(),
             **AliasOperations(Aliases(records)).operations(),
+            **InvokeAsyncOperation(invoker, accept, ids).operations(),
+            **InvokeStreamOperation(invoker, ids, partial(Pace, clock)).operations(),
             **LayerOperations(Layers(records, code, sources, clock), LayerPolicies(records), downloads).operations(),
             **CodeSigningOperations(CodeSigning(records, clock)).operations(),
             **EventInvokeOperations(EventInvokeConfigs(records, clock)).operations(),
@@ -197,16 +242,69 @@ async def _front_door(
             **RecursionOperations(Recursion(records)).operations(),
             **AccountOperations(Account(stored, references, records, concurrency, CODE_STORAGE)).operations(),
         }
-        yield FrontDoor(
+        door = FrontDoor(
             wire,
             _verify(settings, owned, clock),
             operations,
-            InvokeApi(wire, invoker, ids, settings.region),
+            InvokeApi(wire, invoker, ids, settings.region, accept),
             {DOWNLOADS: downloads},
             clock,
             ids,
             settings.region,
+            [
+                logs_service(
+                    archive,
+                    clock,
+                    intake.flush,
+                    partial(_runs, stored),
+                    _verify(settings, owned, clock, LOGS),
+                    settings.region,
+                )
+            ],
         )
+        yield door, rounds
+
+
+async def _logs(
+    stack: AsyncExitStack,
+    directory: DataDirectory,
+    clock: SystemClock,
+    deliver: Callable[[str, bytes], Awaitable[None]],
+) -> tuple[Archive, Intake]:
+    try:
+        archive = Archive(directory.logs, clock)
+        await archive.open()
+    except OSError as error:
+        raise StartupError(
+            f"The logs cannot be used: {error.strerror} (errno {error.errno}, {error.filename})."
+        ) from None
+    stack.push_async_callback(archive.close)
+    await stack.enter_async_context(Subscriptions(archive, deliver))
+    intake = Intake(archive)
+    stack.push_async_callback(intake.close)
+    return archive, intake
+
+
+async def _deliver_log(stored: SqliteFunctions, accept: Accept, ids: Ids, arn: str, payload: bytes) -> None:
+    """Log events to a function that subscribes to them."""
+    id, _ = envelope.function_of(arn)
+    function = await stored.serving(id)
+    if function is not None:
+        await accept(function, Invocation(ids.request_id(), payload, arn, ids.trace()))
+
+
+async def _runs(stored: SqliteFunctions, arn: str) -> bool:
+    id, _ = envelope.function_of(arn)
+    return await stored.serving(id) is not None
+
+
+async def _event_queue(stack: AsyncExitStack, directory: DataDirectory) -> SqliteEventQueue:
+    """In a database file of its own, so that events and the control plane don't wait for each other's commits."""
+    database = Database(directory.events)
+    stack.push_async_callback(database.close)
+    queue = SqliteEventQueue(database)
+    stack.push_async_callback(queue.close)
+    return queue
 
 
 async def _warm_runtimes(
@@ -269,14 +367,24 @@ def _sandbox_configuration(directory: DataDirectory, isolation: Isolation) -> Co
     return Configuration(
         code_root=str(directory.code),
         run_dir=str(run_dir),
-        client=str(catalogue.CLIENT),
         runtimes={},
         isolation=isolation,
     )
 
 
-def _interpreters(runtimes: Mapping[str, catalogue.InstalledRuntime]) -> dict[str, Runtime]:
-    return {name: Runtime(str(runtime.interpreter)) for name, runtime in runtimes.items()}
+def _sandbox_runtimes(runtimes: Mapping[str, catalogue.InstalledRuntime]) -> dict[str, Runtime]:
+    """Python's sandboxes are forks of its interpreter; the others', made by some Python, execute a program."""
+    maker = catalogue.maker(runtimes)
+    found: dict[str, Runtime] = {}
+    for name, runtime in runtimes.items():
+        home = catalogue.client(name)
+        client = None if home is None else str(home)
+        program = None if runtime.interpreter is None else str(runtime.interpreter)
+        if name.startswith("python") and program is not None:
+            found[name] = Runtime(program, client)
+        elif maker is not None:
+            found[name] = Runtime(str(maker), client, "command", program)
+    return found
 
 
 def _give_root_away(directory: DataDirectory) -> None:
@@ -298,7 +406,9 @@ def _known_runtimes(settings: Settings, runtimes: Mapping[str, catalogue.Install
     return Runtimes(available, catalogue.runtime_version_arn)
 
 
-def _verify(settings: Settings, owned: Credentials, clock: SystemClock) -> Callable[[Request], Caller]:
+def _verify(
+    settings: Settings, owned: Credentials, clock: SystemClock, service: str = "lambda"
+) -> Callable[[Request], Caller]:
     root = Caller(owned.access_key_id, settings.account_id, f"arn:aws:iam::{settings.account_id}:root")
     if not settings.auth:
         return lambda request: root
@@ -306,19 +416,39 @@ def _verify(settings: Settings, owned: Credentials, clock: SystemClock) -> Calla
     def secret_of(access_key: str) -> tuple[str, Caller] | None:
         return (owned.secret_access_key, root) if access_key == owned.access_key_id else None
 
-    return Verifier(secret_of, clock, settings.region).verify
+    return Verifier(secret_of, clock, settings.region, service).verify
 
 
 def _s3(settings: Settings, owned: Credentials, clock: SystemClock) -> S3 | None:
-    """Signed with the operator's own AWS credentials if there are any, else with ours, which our own servers know."""
-    if settings.s3_endpoint is None:
-        return None
+    return None if settings.s3_endpoint is None else S3(settings.s3_endpoint, _keys(owned), clock)
+
+
+def _targets(settings: Settings, owned: Credentials, clock: SystemClock) -> Targets:
+    """What events can be sent on to, as far as it is configured."""
+
+    def endpoint(service: str, name: str, url: str) -> Endpoint:
+        return Endpoint(service, name, url, _keys(owned), clock)
+
+    sqs, sns, events = settings.sqs_endpoint, settings.sns_endpoint, settings.events_endpoint
+    return Targets(
+        None if sqs is None else Sqs(endpoint("sqs", "SQS", sqs)),
+        None if sns is None else Sns(endpoint("sns", "SNS", sns)),
+        None if events is None else EventBridge(endpoint("events", "EventBridge", events)),
+        _s3(settings, owned, clock),
+    )
+
+
+def _keys(owned: Credentials) -> Keys:
+    """To sign with for other services: the operator's own AWS credentials if there are any, else ours, which our own
+    servers know."""
     access_key, secret_key = os.environ.get("AWS_ACCESS_KEY_ID"), os.environ.get("AWS_SECRET_ACCESS_KEY")
     if access_key and secret_key:
-        keys = Keys(access_key, secret_key, os.environ.get("AWS_SESSION_TOKEN") or None)
-    else:
-        keys = Keys(owned.access_key_id, owned.secret_access_key)
-    return S3(settings.s3_endpoint, keys, clock)
+        return Keys(access_key, secret_key, os.environ.get("AWS_SESSION_TOKEN") or None)
+    return Keys(owned.access_key_id, owned.secret_access_key)
+
+
+def _uncounted(metric: str, function: FunctionId, value: float) -> None:
+    """There is nowhere to keep metrics yet."""
 
 
 def _derived(owned: Credentials, purpose: str) -> bytes:

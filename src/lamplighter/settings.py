@@ -48,6 +48,7 @@ class Settings:
     sns_endpoint: str | None = None
     events_endpoint: str | None = None
     account_concurrency: int = 1000
+    logs: bool = True
 
     @property
     def url(self) -> str:
@@ -230,6 +231,7 @@ OPTIONS = (
         "How many invocations of all functions together may run at once.",
         _concurrency,
     ),
+    Option("logs", "on|off", "on", "Keep what functions write, to be read through CloudWatch Logs.", _switch),
 )
 _BY_NAME = {option.name: option for option in OPTIONS}
 CONFIG_FLAG, CONFIG_VARIABLE = "--config", PREFIX + "CONFIG"

@@ -4,7 +4,7 @@ import asyncio
 import json
 import re
 import sys
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -70,11 +70,20 @@ class Bench:
     def __init__(self, task: Path, command: Sequence[str], logs: bool = False, init_limit: float = 10.0) -> None:
         (task / "app.py").write_text(SOURCE)
         self.sandboxes = PlainSandboxes(task, command)
-        self.lines: list[str] = []
-        self.worker = Worker(self.sandboxes, SystemClock(), lambda _: {}, self._log if logs else None, init_limit)
+        self.log: list[str] = []
+        self.worker = Worker(self.sandboxes, SystemClock(), lambda _: {}, self._open if logs else None, init_limit)
 
-    def _log(self, function: FunctionVersion, stream: str, lines: Sequence[bytes]) -> None:
-        self.lines += [line.decode() for line in lines]
+    def _open(self, function: FunctionVersion, stream: str) -> "Bench":
+        return self
+
+    def lines(self, now: float, data: bytes) -> None:
+        self.log += data.decode().removesuffix("\n").split("\n")
+
+    def message(self, now: float, data: bytes) -> None:
+        self.log.append(data.decode().removesuffix("\n"))
+
+    def later(self, now: float, make: Callable[..., bytes], arguments: tuple[object, ...]) -> None:
+        self.lines(now, make(*arguments))
 
     @asynccontextmanager
     async def environment(self, handler: str, **members: object) -> AsyncGenerator[LiveEnvironment]:
@@ -213,12 +222,12 @@ async def test_an_init_error_is_passed_on_byte_for_byte_after_a_second_try(tmp_p
         },
     )
     assert len(bench.sandboxes.started) == 2
-    reports = [line for line in bench.lines if line.startswith("INIT_REPORT")]
+    reports = [line for line in bench.log if line.startswith("INIT_REPORT")]
     assert [re.sub(r"\d+\.\d\d", "N", line) for line in reports] == [
         "INIT_REPORT Init Duration: N ms\tPhase: init\tStatus: error\tError Type: Runtime.ImportModuleError",
         "INIT_REPORT Init Duration: N ms\tPhase: invoke\tStatus: error\tError Type: Runtime.ImportModuleError",
     ]
-    assert bench.lines[-1].endswith("\tStatus: error\tError Type: Runtime.ImportModuleError")
+    assert bench.log[-1].endswith("\tStatus: error\tError Type: Runtime.ImportModuleError")
 
 
 @story
@@ -239,10 +248,10 @@ async def test_an_init_that_takes_too_long_is_repeated_in_the_functions_own_time
     slow = {"environment": {"LATE": "0.8"}}
     assert await bench.payload("app.handler", b"5", timeout=5, **slow) == (None, 5)
     assert len(bench.sandboxes.started) == 2
-    assert any("Phase: init\tStatus: timeout" in line for line in bench.lines)
+    assert any("Phase: init\tStatus: timeout" in line for line in bench.log)
     error, payload = await bench.payload("app.handler", b"5", timeout=1, environment={"LATE": "30"})
     assert (error, isinstance(payload, dict) and payload["errorType"]) == ("Unhandled", "Sandbox.Timedout")
-    assert any("Phase: invoke\tStatus: timeout" in line for line in bench.lines)
+    assert any("Phase: invoke\tStatus: timeout" in line for line in bench.log)
 
 
 @story
@@ -302,10 +311,10 @@ async def test_a_sink_gets_every_line_whole_and_in_order(tmp_path: Path) -> None
     async with bench.environment("app.flood", timeout=30) as environment:
         await environment.run(invocation(b"50000"))
         await free(environment)
-    start = bench.lines.index(f"START RequestId: {ID} Version: $LATEST")
-    end = bench.lines.index(f"END RequestId: {ID}")
-    assert bench.lines[0] == "INIT_START Runtime Version: python:3.12.v1"
-    assert bench.lines[start + 1 : end] == [f"line {n}" for n in range(50000)]
+    start = bench.log.index(f"START RequestId: {ID} Version: $LATEST")
+    end = bench.log.index(f"END RequestId: {ID}")
+    assert bench.log[0] == "INIT_START Runtime Version: python:3.12.v1"
+    assert bench.log[start + 1 : end] == [f"line {n}" for n in range(50000)]
 
 
 @story

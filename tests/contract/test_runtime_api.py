@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from lamplighter.worker.runtime_api import RuntimeApi
+from lamplighter.worker.stream import Stream
 from support.raw_http import Client, Reply, request
 from support.sandbox_server import story, until
 
@@ -43,14 +44,20 @@ class Guest:
     def answer_too_large(self) -> None:
         self.heard.append(("too large",))
 
+    def streamed(self, error: tuple[str, bytes] | None) -> None:
+        self.heard.append(("streamed", error))
+
+    def broke_off(self) -> None:
+        self.heard.append(("broke off",))
+
     def init_failed(self, body: bytes, error_type: str) -> None:
         self.heard.append(("init failed", body, error_type))
 
     def read(self) -> None:
         self.heard_by_then = len(self.heard)
 
-    def give(self) -> None:
-        self.api.give(ID, HEAD, b"{}")
+    def give(self, stream: Stream | None = None) -> None:
+        self.api.give(ID, HEAD, b"{}", stream)
 
     @asynccontextmanager
     async def client(self) -> AsyncGenerator[Client]:
@@ -74,12 +81,12 @@ async def guest() -> AsyncGenerator[Guest]:
 
 
 @asynccontextmanager
-async def invoked() -> AsyncGenerator[tuple[Guest, Client]]:
+async def invoked(stream: Stream | None = None) -> AsyncGenerator[tuple[Guest, Client]]:
     """A guest that has an event."""
     async with guest() as made, made.client() as client:
         client.send(NEXT)
         await until(lambda: made.heard, "it asked")
-        made.give()
+        made.give(stream)
         assert (await client.reply()).body == b"{}"
         yield made, client
 
@@ -302,3 +309,73 @@ async def test_an_answer_counts_although_nonsense_follows_it() -> None:
         assert made.heard[-1] == ("answered", b"1")
         assert made.heard_by_then == 2
         assert (await client.reply()).status == 400
+
+
+STREAMED = (
+    f"POST {ROOT}/invocation/{ID}/response HTTP/1.1\r\nTransfer-Encoding: chunked\r\n"
+    "Content-Type: text/plain\r\nLambda-Runtime-Function-Response-Mode: streaming\r\n\r\n"
+).encode()
+
+
+@story
+async def test_a_streamed_answer_is_passed_on_while_it_comes() -> None:
+    stream = Stream()
+    async with invoked(stream) as (made, client):
+        client.send(STREAMED)
+        await until(lambda: stream.begun, "it has begun")
+        assert stream.content_type == "text/plain"
+        client.send(b"3\r\nabc\r\n")
+        await stream.news()
+        await until(lambda: stream.take(10) == b"abc", "it comes through")
+        assert made.heard == [("asked",)]
+        assert (await client.call(b"0\r\n\r\n")).status == 202
+        assert made.heard == [("asked",), ("streamed", None)]
+        twice = await client.call(answer(b"2"))
+        assert refused(twice)[0] == 403
+
+
+@story
+async def test_a_stream_may_have_a_length_too() -> None:
+    stream = Stream()
+    async with invoked(stream) as (made, client):
+        reply = await client.call(answer(b"abc", **{"Lambda-Runtime-Function-Response-Mode": "streaming"}))
+        assert (reply.status, stream.take(10)) == (202, b"abc")
+        assert made.heard[1:] == [("streamed", None)]
+
+
+@story
+async def test_who_asks_again_before_its_streams_end_has_come_through_waits_for_it() -> None:
+    """Two connections arrive in any order: a runtime that does not wait for our reply must not be refused for it."""
+    async with invoked(Stream()) as (made, client), made.client() as other:
+        client.send(STREAMED)
+        await until(lambda: made.api.uploading, "it streams")
+        other.send(NEXT)
+        await until(lambda: made.api.waiting, "it has asked")
+        assert made.heard == [("asked",)]
+        client.send(b"0\r\n\r\n")
+        assert (await client.reply()).status == 202
+        assert made.heard == [("asked",), ("streamed", None), ("asked",)]
+        made.give()
+        assert (await other.reply()).body == b"{}"
+
+
+@story
+async def test_a_connection_that_closes_in_mid_stream_has_broken_off() -> None:
+    async with invoked(Stream()) as (made, client):
+        client.send(STREAMED + b"3\r\nabc\r\n")
+        await until(lambda: made.api.uploading, "it streams")
+        await client.close()
+        await until(lambda: ("broke off",) in made.heard, "it is noticed")
+        async with made.client() as other:
+            other.send(NEXT)
+            await until(lambda: made.heard[-1] == ("asked",), "it goes on")
+
+
+@story
+async def test_trailers_without_end_are_not_kept() -> None:
+    async with invoked(Stream()) as (made, client):
+        client.send(STREAMED + b"3\r\nabc\r\n0\r\nLambda-Runtime-Function-Error-Body: ")
+        for _ in range(20):
+            client.send(b"x" * 100_000)
+        await client.closed()
+        assert ("broke off",) in made.heard

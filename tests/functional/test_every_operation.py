@@ -1,7 +1,9 @@
 """Every operation of a running service with inputs from botocore's model: whatever is asked, it is answered, in a form
 that botocore reads; and what breaks one constraint is refused in that constraint's words."""
 
+import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
@@ -10,7 +12,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from lamplighter.api.http import Response
-from support.botocore_wire import OPERATIONS, understood
+from support.botocore_wire import MODEL, OPERATIONS, request, understood
 from support.functions import PYTHON, ROLE
 from support.service import Service
 from support.wire_client import WireClient
@@ -27,6 +29,7 @@ from support.wire_inputs import (
     broken_inputs,
     known,
     plausible,
+    spoiled,
 )
 
 SIGNER = "arn:aws:signer:us-east-1:000000000000:/signing-profiles/tests/abcdefghij"
@@ -113,7 +116,25 @@ def test_an_input_that_breaks_one_constraint_is_refused_in_its_words(
     assert expected in error["Message"], (operation, parameters, error)
 
 
-def _read(operation: str, parameters: dict[str, Any], response: Response) -> dict[str, Any]:
+def _takes_a_document(operation: str) -> bool:
+    model = MODEL.operation_model(operation)
+    payload = model.input_shape.serialization.get("payload") if model.input_shape else None
+    is_document = payload is None or model.input_shape.members[payload].type_name == "structure"
+    return model.http["method"] in ("POST", "PUT") and is_document
+
+
+@pytest.mark.parametrize("operation", list(filter(_takes_a_document, ASKED)))
+@SOME
+@given(data=st.data())
+def test_a_body_with_anything_in_it_is_answered(
+    operation: str, client: WireClient, values: Values, data: st.DataObject
+) -> None:
+    sent = request(operation, data.draw(plausible(values, operation)))
+    body = data.draw(spoiled(json.loads(sent.body or b"{}")))
+    _read(operation, body, client.exchange(replace(sent, body=json.dumps(body).encode())))
+
+
+def _read(operation: str, parameters: Any, response: Response) -> dict[str, Any]:
     asked = (operation, parameters, response)
     assert response.status < 500, asked
     headers = {name.lower(): value for name, value in response.headers}

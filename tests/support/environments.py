@@ -7,6 +7,7 @@ from dataclasses import replace
 from lamplighter.model.functions import CodePackage, FunctionId, FunctionVersion
 from lamplighter.model.invocation import Invocation, Outcome
 from lamplighter.worker.contract import WorkerError
+from lamplighter.worker.stream import Stream
 
 
 class HeldClock:
@@ -61,7 +62,7 @@ class HeldEnvironment:
         self._answer: asyncio.Future[Outcome] | None = None
         self._on_free: Callable[[], None] | None = None
 
-    async def run(self, invocation: Invocation) -> Outcome:
+    async def run(self, invocation: Invocation, stream: Stream | None = None) -> Outcome:
         assert self.alive
         assert not self.busy
         self.busy = True

@@ -6,16 +6,19 @@ import json
 import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lamplighter.api.http import Call, Caller, Operation, Request, Response
+from lamplighter.api.http import Call, Caller, Operation, Request, Response, StreamingOperation
 from lamplighter.api.invoke import Accept, InvokeApi
+from lamplighter.api.invoke_stream import InvokeStreamOperation
 from lamplighter.api.protocol import Wire
 from lamplighter.api.server import FrontDoor
 from lamplighter.invoke.assignment import InProcessAssignment
 from lamplighter.invoke.invoker import Invoker
 from lamplighter.invoke.limits import Limits
+from lamplighter.invoke.pace import Pace
 from lamplighter.model.clock import SystemClock
 from lamplighter.model.functions import FunctionId, FunctionVersion
 from lamplighter.model.ids import Ids
@@ -75,6 +78,7 @@ class House:
         verify: Callable[[Request], Caller] = lambda _: ROOT,
         accept: Accept | None = None,
         raw: Mapping[str, Callable[[Request], Awaitable[Response]]] | None = None,
+        pace: Callable[[], Pace] | None = None,
     ) -> None:
         clock, wire = SystemClock(), Wire()
         ids = Ids(clock)
@@ -85,7 +89,10 @@ class House:
         self.assignment = InProcessAssignment(self.worker, clock, self.limits)
         self.invoker = Invoker(self.store, self.store, self.store, self.assignment)
         self.calls: list[tuple[Call, dict[str, Any]]] = []
-        operations = {name: self._operation(name) for name in wire.operations}
+        operations: dict[str, Operation | StreamingOperation] = {
+            **{name: self._operation(name) for name in wire.operations},
+            **InvokeStreamOperation(self.invoker, ids, pace or partial(Pace, clock)).operations(),
+        }
         invoke = InvokeApi(wire, self.invoker, ids, REGION, accept)
         self.door = FrontDoor(wire, verify, operations, invoke, raw or {}, clock, ids, REGION)
         self.port = 0

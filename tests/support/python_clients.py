@@ -166,14 +166,14 @@ def _without_own_frames(text: str) -> str:
 
 def comparable_log(log: bytes) -> str:
     """Without times and addresses, and without the frames of either client in tracebacks."""
-    text = _framed_as_text(log).decode("utf-8", "surrogateescape")
+    text = framed_as_text(log).decode("utf-8", "surrogateescape")
     text = re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3})?Z", "TIME", text)
     text = re.sub(r"\[\d{13}\] LAMBDA_RUNTIME", "[TIME] LAMBDA_RUNTIME", text)
     text = re.sub(r"0x[0-9a-f]{6,}", "0xADDRESS", text)
     return _without_own_frames(text)
 
 
-def _framed_as_text(log: bytes) -> bytes:
+def framed_as_text(log: bytes) -> bytes:
     """Frames become <TYPE>text</>, so their lengths are checked by where the end mark is."""
     done, position = b"", 0
     while head := re.compile(rb"\xa5\x5a\x00(.)(....)(.{8})", re.DOTALL).search(log, position):

@@ -41,7 +41,7 @@ class Invocation:
 
 @dataclass(frozen=True)
 class Request:
-    """One request as it came; header names in lower case."""
+    """One request as it came; header names in lower case, trailers among them."""
 
     method: str
     path: str
@@ -192,10 +192,21 @@ def _read(stream: BinaryIO) -> Request | None:
     method, path, version = line.decode().split()
     assert version == "HTTP/1.1", line
     headers: dict[str, str] = {}
+    _read_fields(stream, headers)
+    if headers.get("transfer-encoding") != "chunked":
+        return Request(method, path, headers, stream.read(int(headers.get("content-length", 0))))
+    body = b""
+    while size := int(stream.readline(), 16):
+        body += stream.read(size)
+        assert stream.read(2) == b"\r\n"
+    _read_fields(stream, headers)
+    return Request(method, path, headers, body)
+
+
+def _read_fields(stream: BinaryIO, headers: dict[str, str]) -> None:
+    """Headers, or trailers, which are kept among them."""
     while (line := stream.readline()) != b"\r\n":
         assert line.endswith(b"\r\n"), line
         name, _, value = line.decode().partition(":")
-        assert name.lower() not in headers, f"{name} came twice"
+        assert name.lower() not in headers or name.lower() == "trailer", f"{name} came twice"
         headers[name.lower()] = value.strip()
-    body = stream.read(int(headers.get("content-length", 0)))
-    return Request(method, path, headers, body)

@@ -112,20 +112,28 @@ class Bench:
         self.server = sandboxes._process.pid  # pyright: ignore[reportPrivateUsage]  # tests kill it
         self._guests: list[Guest] = []
 
-    def package(self, files: dict[str, str | bytes]) -> str:
+    def package(self, files: dict[str, str | bytes], executable: bool = False) -> str:
         """The digest of a prepared package with these files."""
         contents = {name: text.encode() if isinstance(text, str) else text for name, text in files.items()}
-        digest = hashlib.sha256(repr(sorted(contents.items())).encode()).hexdigest()
+        digest = hashlib.sha256(repr((executable, sorted(contents.items()))).encode()).hexdigest()
         for name, content in contents.items():
             path = self.code_root / digest / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
+            path.chmod(0o755 if executable else 0o644)
         (self.code_root / digest).mkdir(exist_ok=True)
         return digest
 
-    async def guest(self, files: dict[str, str | bytes] | None = None, **more: Any) -> Guest:
+    async def guest(
+        self,
+        files: dict[str, str | bytes] | None = None,
+        *,
+        runtime: str = "python",
+        executable: bool = False,
+        **more: Any,
+    ) -> Guest:
         variables = {**VARIABLES, **more.pop("variables", {})}
-        spec = SandboxSpec("python", self.package(files or {"handler.py": ""}), variables, **more)
+        spec = SandboxSpec(runtime, self.package(files or {"handler.py": ""}, executable), variables, **more)
         guest = Guest(await self.sandboxes.start(spec))
         self._guests.append(guest)
         return guest
@@ -154,8 +162,12 @@ async def serving(mode: Isolation) -> AsyncGenerator[Bench]:
     as_nobody = mode == "user" and os.geteuid() == 0
     place, code_root, data, client = _make_place(as_nobody)
     python = (ordinary_python() if as_nobody else None) or sys.executable
-    runtimes = {"python": Runtime(python), "broken": Runtime("/nonexistent/python")}
-    told = Configuration(str(code_root), str(data / "run"), str(client), runtimes, mode)
+    runtimes = {
+        "python": Runtime(python, str(client)),
+        "broken": Runtime("/nonexistent/python", str(client)),
+        "custom": Runtime(python, None, "command"),
+    }
+    told = Configuration(str(code_root), str(data / "run"), runtimes, mode)
     command = (*_AS_NOBODY, python) if as_nobody else (python,)
     sandboxes = await ServerSandboxes.launch(told, command)
     bench = Bench(mode, sandboxes, code_root, data / "run")

@@ -6,7 +6,7 @@ import http.client
 from types import TracebackType
 from typing import Any, Self
 
-from lamplighter.api.http import Response
+from lamplighter.api.http import Request, Response
 from support.botocore_wire import request, understood
 
 DEADLINE = 30.0  # seconds that an answer may take
@@ -28,7 +28,9 @@ class WireClient:
 
     def send(self, operation: str, parameters: dict[str, Any]) -> Response:
         """Raises OSError or HTTPException when the service is gone."""
-        sent = request(operation, parameters)
+        return self.exchange(request(operation, parameters))
+
+    def exchange(self, sent: Request) -> Response:
         target = f"{sent.path}?{sent.query}" if sent.query else sent.path
         self._connection.request(sent.method, target, sent.body, dict(sent.headers))
         answer = self._connection.getresponse()

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from lamplighter.api.validation_texts import SECOND_LAYER
 from lamplighter.control import markers
-from support.botocore_wire import MODEL, OPERATIONS, Strategy, Values, fits
+from support.botocore_wire import MODEL, Strategy, Values, fits
 from support.functions import PYTHON, ROLE, package
 
 ACCOUNT, OTHER, REGION = "000000000000", "111111111111", "us-east-1"
@@ -27,9 +27,15 @@ CODE = package({"app.py": "def handler(event, context): return event"})
 NEWER_CODE = package({"app.py": "def handler(event, context): return [event]"})
 UUID = "01234567-89ab-cdef-0123-456789abcdef"
 LARGEST_TEXT = 5000  # characters; what is longer is refused by other limits, or takes long
-LISTS = st.sampled_from([name for name in OPERATIONS if name.startswith("List")])
-KEYS = st.lists(st.sampled_from([FULL, "1", "9" * 40, "9" * 5000, "", "é"]), max_size=3)
+KEYS = st.lists(st.sampled_from([FULL, "1", "9" * 40, "9" * 5000, "", "é"]), min_size=1, max_size=3)
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
 BAD_TEXTS = ("!", " ", "\n", "é*", "-", "*", "a b", "\u2028")
+
+Place = tuple[str | int, ...]  # of a value in a JSON document
 
 
 @dataclass(frozen=True)
@@ -42,9 +48,7 @@ class World:
 
 def known(world: World) -> Values:
     """Values that often name what exists."""
-    qualifiers = often(
-        st.sampled_from([ALIAS, "1", "2", "$LATEST"]), st.sampled_from(["$LATEST.PUBLISHED", "no", "99"])
-    )
+    qualifiers = often(st.sampled_from([ALIAS, "1", "$LATEST"]), st.sampled_from(["$LATEST.PUBLISHED", "no", "99"]))
     names = often(st.sampled_from([FULL, BARE]), st.sampled_from(["nobody", NEW[0]]))
     forms = st.sampled_from(["{}", "{}", "{}", f"{ACCOUNT}:{{}}", f"{ACCOUNT}:function:{{}}", f"{ARN}:function:{{}}"])
     plain = st.builds(str.format, forms, names)
@@ -62,9 +66,7 @@ def known(world: World) -> Values:
     others = st.sampled_from([f"{ARN}:layer:{world.layer}", f"{ARN}:event-source-mapping:{UUID}"])
     statements = st.sampled_from([STATEMENT, "s2", "s3"])
     code = st.just({"ZipFile": CODE})
-    odd_code = st.sampled_from(
-        [{}, {"ZipFile": b""}, {"ZipFile": b"no zip"}, {"S3Bucket": "bucket", "S3Key": "key"}, {"ImageUri": "i"}]
-    )
+    odd_code = st.sampled_from([{}, {"ZipFile": b""}, {"ZipFile": b"no zip"}, {"S3Bucket": "bucket", "S3Key": "key"}])
     return Values(
         {
             "FunctionName": functions,
@@ -92,10 +94,10 @@ def known(world: World) -> Values:
             "RoleArn": st.just(ROLE),
             "Runtime": often(st.just(PYTHON), st.sampled_from(["python3.12", "nodejs22.x", "provided.al2023"])),
             "Handler": st.just("app.handler"),
-            "Code": often(code, odd_code),
+            "Code": often(code, odd_code | st.just({"ImageUri": "image"})),
             "Content": often(code, odd_code),
             "ZipFile": often(st.sampled_from([CODE, NEWER_CODE]), st.sampled_from([b"no zip", b""])),
-            "Marker": st.sampled_from(["", "nonsense", "W10=", "e30="]) | st.builds(_marker, LISTS, KEYS),
+            "Marker": st.sampled_from(["", "nonsense", "W10=", "e30=", markers.make("ListFunctions", FULL, "$LATEST")]),
             "RevisionId": st.uuids().map(str),
             "UUIDString": st.just(UUID) | st.uuids().map(str),
             "ReservedConcurrentExecutions": st.sampled_from([0, 1, 10, 900, 1000, 2**31 - 1]),
@@ -107,11 +109,6 @@ def known(world: World) -> Values:
 def often(usual: Strategy, other: Strategy) -> Strategy:
     """Four times in five the first."""
     return st.sampled_from([usual] * 4 + [other]).flatmap(lambda chosen: chosen)
-
-
-def _marker(operation: str, key: list[str]) -> str:
-    """Of the form that the service gives, whether or not it would give that one."""
-    return markers.make(operation, *key)
 
 
 def _policy(arn: str) -> str:
@@ -129,11 +126,33 @@ def plausible(values: Values, operation: str) -> st.SearchStrategy[dict[str, Any
     required = {name: members.pop(name) for name in (*shape.required_members, *usual)}
     if operation == "CreateFunction":
         required["FunctionName"] = often(st.sampled_from(NEW), required["FunctionName"])
+    if "Marker" in members:  # of the form that the service gives, whether or not it would give that one
+        members["Marker"] |= st.builds(lambda key: markers.make(operation, *key), KEYS)
     few = st.sets(st.sampled_from(sorted(members)), max_size=2) if members else st.just(set[str]())
     some = few.flatmap(
         lambda chosen: st.fixed_dictionaries(required | {name: members[name] for name in sorted(chosen)})
     )
     return often(some, values.inputs(operation))
+
+
+def spoiled(document: Any) -> st.SearchStrategy[Any]:
+    """A JSON document with anything in the place of one of its values."""
+    places = list(_places(document))
+    return st.builds(_replaced, st.just(document), st.sampled_from(places), ANYTHING)
+
+
+def _places(value: Any, place: Place = ()) -> Iterator[Place]:
+    yield place
+    for key in value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ():
+        yield from _places(value[key], (*place, key))
+
+
+def _replaced(document: Any, place: Place, value: Any) -> Any:
+    if not place:
+        return value
+    copy = document.copy()
+    copy[place[0]] = _replaced(document[place[0]], place[1:], value)
+    return copy
 
 
 class Broken(NamedTuple):

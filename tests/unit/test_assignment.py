@@ -348,3 +348,28 @@ async def _interleave(steps: list[tuple[str, int]], limit: int, reserved: int | 
             await call
     assert not bench.limits.running
     await until(lambda: all(environment.ended for environment in environments), "every environment is taken down")
+
+
+def test_who_was_refused_is_told_when_one_more_fits() -> None:
+    limits, told = Limits(2), list[str]()
+    f, g, h = (limits.share(version(name=name).id) for name in "fgh")
+    h.reserve(1)
+    f.admit()
+    h.admit()
+    for name, share in (("g", g), ("f", f), ("h", h)):
+        with pytest.raises(TooManyRequestsException):
+            share.admit()
+        share.when_free(lambda name=name: told.append(name))
+    h.release()
+    assert told == ["h"]  # what is reserved is its own
+    f.release()
+    assert told == ["h", "g"]  # one for one, and who waits longest first
+    g.admit()
+    g.release()
+    assert told == ["h", "g", "f"]
+    f.when_free(lambda: told.append("f again"))
+    h.reserve(None)
+    assert told[-1] == "f again"  # reservations have changed
+    h.admit()
+    h.release()
+    assert len(told) == 4

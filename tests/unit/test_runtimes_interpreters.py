@@ -4,6 +4,7 @@ import shutil
 import sys
 import tempfile
 import venv
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from lamplighter.runtimes import interpreters
 from lamplighter.runtimes.interpreters import InstalledRuntime, installed
+from lamplighter.runtimes.languages import NODEJS, PYTHON
 
 REAL = Path(os.path.realpath(sys.executable))
 VERSION = ".".join(map(str, sys.version_info[:3]))
@@ -20,7 +22,12 @@ NAME = f"python{sys.version_info[0]}.{sys.version_info[1]}"
 
 @pytest.fixture(autouse=True)
 def nothing_of_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(interpreters, "_PLACES", ("~/.pyenv/versions/*/bin", "~/python*/bin"))
+    places = {
+        PYTHON: ("~/.pyenv/versions/*/bin", "~/python*/bin"),
+        NODEJS: ("~/.nvm/versions/node/*/bin", "$TOOLS/*/bin"),
+    }
+    languages = tuple(replace(language, places=found) for language, found in places.items())
+    monkeypatch.setattr(interpreters, "LANGUAGES", languages)
 
 
 def _environ(home: Path, *path: Path) -> dict[str, str]:

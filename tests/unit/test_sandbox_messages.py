@@ -72,19 +72,26 @@ def test_a_request_comes_with_the_descriptors_it_needs_and_no_others() -> None:
 
 
 def test_the_configuration_survives_the_wire() -> None:
-    told = Configuration("/code", "/run/x", "/client", {"python3.12": Runtime("/usr/bin/python3.12")}, "user")
+    runtimes = {
+        "python3.12": Runtime("/usr/bin/python3.12", "/client"),
+        "provided.al2": Runtime("/usr/bin/python3.11", None, "command"),
+        "nodejs22.x": Runtime("/usr/bin/python3.11", "/nodejs", "command", "/opt/node22/bin/node"),
+    }
+    told = Configuration("/code", "/run/x", runtimes, "user")
     assert configuration(configuration_body(told)) == told
 
 
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"code_root": "relative"}, {"run_dir": ""}, {"client": 1}, {"isolation": "some"}, {"first_uid": 0},
-        {"runtimes": {"../x": ["/p", "python"]}}, {"runtimes": {"x": ["p", "python"]}}, {"runtimes": {"x": ["/p"]}},
-        {"runtimes": {"x": ["/p", "java"]}}, {"runtimes": []},
+        {"code_root": "relative"}, {"run_dir": ""}, {"isolation": "some"}, {"first_uid": 0}, {"runtimes": []},
+        {"runtimes": {"../x": ["/p", "/c", "python", None]}}, {"runtimes": {"x": ["p", "/c", "python", None]}},
+        {"runtimes": {"x": ["/p"]}}, {"runtimes": {"x": ["/p", "c", "python", None]}},
+        {"runtimes": {"x": ["/p", None, "python", None]}}, {"runtimes": {"x": ["/p", "/c", "java", None]}},
+        {"runtimes": {"x": ["/p", "/c", "command", "node"]}},
     ],
 )  # fmt: skip
 def test_a_wrong_configuration_is_malformed(wrong: dict[str, Any]) -> None:
-    body = configuration_body(Configuration("/code", "/run/x", "/client", {}, "full"))
+    body = configuration_body(Configuration("/code", "/run/x", {}, "full"))
     with pytest.raises(Malformed):
         configuration({**body, **wrong})

@@ -182,6 +182,14 @@ def test_the_url_is_one_that_this_machine_can_use(tmp_path: Path) -> None:
     assert Settings(tmp_path, "::", 80).url == "http://[::1]:80"
 
 
+@pytest.mark.parametrize(("name", "service"), [("sqs", "SQS"), ("sns", "SNS"), ("events", "EVENTBRIDGE"), ("s3", "S3")])
+def test_each_service_has_the_endpoint_that_aws_tools_would_use(name: str, service: str, tmp_path: Path) -> None:
+    variables = {"AWS_ENDPOINT_URL": "http://127.0.0.1:1", f"AWS_ENDPOINT_URL_{service}": "http://127.0.0.1:2"}
+    settings = read_settings({}, variables, tmp_path)
+    endpoints = {each: getattr(settings, f"{each}_endpoint") for each in ("sqs", "sns", "events", "s3")}
+    assert endpoints == dict.fromkeys(endpoints, "http://127.0.0.1:1") | {name: "http://127.0.0.1:2"}
+
+
 @given(st.text(), st.sampled_from([option for option in OPTIONS if option.name != "data_dir"]))
 def test_whatever_a_variable_holds_the_answer_is_settings_or_a_sentence(text: str, option) -> None:
     try:

@@ -2,7 +2,8 @@
 
 Knows limits, deadlines and back-pressure, and no operation. Parsing is C's (httptools, on llhttp). One request is
 answered at a time; what a client pipelines behind it waits, the reading stops when too much does. A response is one
-write. Deadlines are counted in ticks that the server gives once a second, so that a request sets no timer.
+write, or comes piece by piece and no faster than the client takes it. Deadlines are counted in ticks that the server
+gives once a second, so that a request sets no timer.
 """
 
 import asyncio
@@ -13,7 +14,7 @@ from typing import Protocol, cast
 
 import httptools
 
-from lamplighter.api.http import Request, Response
+from lamplighter.api.http import Request, Response, Streamed
 
 HEAD_LIMIT = 32_768  # bytes of the request line and the headers
 IDLE_TICKS = 350  # seconds that a connection may idle between requests
@@ -26,6 +27,7 @@ PIPELINED = 8  # requests that may wait; then reading stops until they are answe
 _SMALL = 65_536  # a body up to this size is copied behind its head, a larger one is written by itself
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_CHUNKED = "Transfer-Encoding: chunked\r\n"
 
 # As clients spell them; others are decoded one by one.
 _NAMES = {
@@ -76,7 +78,7 @@ class State(IntEnum):
 
 
 class Connection(asyncio.Protocol):
-    """`respond` must be called once for each request given to the door."""
+    """`respond` or `stream` must be called once for each request given to the door."""
 
     __slots__ = (
         "_body",
@@ -96,6 +98,7 @@ class Connection(asyncio.Protocol):
         "_ticks",
         "_transport",
         "_url",
+        "_wait",
         "_writable",
     )
 
@@ -119,6 +122,7 @@ class Connection(asyncio.Protocol):
         self._keep_alive = True  # after the one in hand
         self._left_unread = False  # a refusal was queued: nothing after it is read
         self._writable = True
+        self._wait: asyncio.Future[None] | None = None  # of a stream: until the client has taken what was written
 
     # asyncio.Protocol
 
@@ -131,6 +135,7 @@ class Connection(asyncio.Protocol):
         # An invocation in hand goes on (AWS: spec 2.1); its response finds nobody.
         self._state = State.CLOSED
         self._queue.clear()
+        self._go_on()
         self._give_room()
         self._door.left(self)
 
@@ -164,7 +169,12 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._writable = True
+        self._go_on()
         self._next()
+
+    def _go_on(self) -> None:
+        if self._wait is not None and not self._wait.done():
+            self._wait.set_result(None)
 
     # httptools
 
@@ -295,9 +305,48 @@ class Connection(asyncio.Protocol):
 
     def respond(self, response: Response, request_id: str) -> None:
         item = self._in_hand
-        self._in_hand = None
         if self._state is State.CLOSED:
+            self._in_hand = None
             return
+        body = response.body
+        head = self._head(response, request_id, f"Content-Length: {len(body)}\r\n" if response.status != 204 else "")
+        if isinstance(item, Request) and item.method == "HEAD":
+            body = b""
+        if len(body) <= _SMALL:
+            self._transport.write(head + body)
+        else:
+            self._transport.writelines((head, body))
+        self._answered()
+
+    async def stream(self, response: Streamed, request_id: str) -> None:
+        """Piece by piece, each when it is there and the client has taken those before. Returns at the end, or when
+        the client has gone."""
+        chunked = self._parser.get_http_version() != "1.0"
+        if not chunked:
+            self._keep_alive = False  # its end is the body's
+        piece = self._head(response, request_id, _CHUNKED if chunked else "")
+        while not self._lost():
+            self._transport.write(piece)
+            if not self._writable and not self._lost():
+                self._wait = asyncio.get_running_loop().create_future()
+                await self._wait
+            piece = await response.body.read()
+            if not piece:
+                break
+            if chunked:
+                piece = b"%x\r\n%b\r\n" % (len(piece), piece)
+        if self._lost():
+            self._in_hand = None
+        else:
+            self._transport.write(b"0\r\n\r\n" if chunked else b"")
+            self._answered()
+
+    def _lost(self) -> bool:
+        return self._state is State.CLOSED
+
+    def _head(self, response: Response | Streamed, request_id: str, framing: str) -> bytes:
+        """`framing`: the header that says where the body ends."""
+        item = self._in_hand
         head = f"{_STATUS_LINES[response.status]}Date: {self._door.date}\r\nx-amzn-RequestId: {request_id}\r\n"
         typed = False
         for name, value in response.headers:
@@ -305,19 +354,15 @@ class Connection(asyncio.Protocol):
             head += f"{name}: {_one_line(value)}\r\n"
         if not typed:
             head += "Content-Type: application/json\r\n"
-        body = response.body
-        if response.status != 204:
-            head += f"Content-Length: {len(body)}\r\n"
+        head += framing
         if not self._keep_alive:
             head += "Connection: close\r\n"
         elif isinstance(item, Request) and "connection" in item.headers:
             head += "Connection: keep-alive\r\n"  # clients that speak HTTP/1.0 must be told
-        if isinstance(item, Request) and item.method == "HEAD":
-            body = b""
-        if len(body) <= _SMALL:
-            self._transport.write(head.encode("latin-1", "replace") + b"\r\n" + body)
-        else:
-            self._transport.writelines((head.encode("latin-1", "replace") + b"\r\n", body))
+        return head.encode("latin-1", "replace") + b"\r\n"
+
+    def _answered(self) -> None:
+        self._in_hand = None
         self._ticks = 0
         if self._keep_alive:
             if self._queue:

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,31 @@ class Response:
     body: bytes = b""
 
 
+class Source(Protocol):
+    """A body that comes piece by piece. Whoever is given one calls `finish` or `cancel` at the end, read or not."""
+
+    async def read(self) -> bytes:
+        """The next piece, when there is one; b"" at the end."""
+        ...
+
+    async def finish(self) -> None:
+        """Nothing more is read. Returns when what makes the body has come to its own end."""
+        ...
+
+    def cancel(self) -> None:
+        """Nothing more is read, and what makes the body shall end too."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Streamed:
+    """A response whose body is sent as it comes. `headers` as a Response's."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: Source
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
     """Who signed the request. With `--auth off`: the account's root."""
@@ -42,6 +67,7 @@ class Call:
     caller: Caller
     region: str
     endpoint: str  # scheme://host:port as the caller addressed us, for URLs we hand out
+    trace: str | None = None  # X-Amzn-Trace-Id as it came
 
     @property
     def account(self) -> str:
@@ -50,3 +76,4 @@ class Call:
 
 # An operation: parsed input in the service model's member names -> output likewise; refusals are ServiceErrors.
 Operation = Callable[[Call, dict[str, Any]], Awaitable[dict[str, Any]]]
+StreamingOperation = Callable[[Call, dict[str, Any]], Awaitable[dict[str, Any] | Streamed]]

@@ -73,29 +73,19 @@ class InvokeApi:
             target = self._read(request, name, caller)
         client_context = headers.get("x-amz-client-context")
         if client_context is not None:
-            client_context = _client_context(client_context)
+            client_context = read_client_context(client_context)
         function = self._invoker.known(target.id, target.qualifier)
         if function is None:
             await asyncio.sleep(0)  # what may have to wait gets a task (server.FrontDoor._step)
             function = await self._invoker.resolve(target.id, target.qualifier)
-        if "x-amz-tenant-id" in headers:
-            raise InvalidParameterValueException(
-                "The invoked function is not enabled with tenancy configuration. Remove the TenantId and try again."
-            )
+        check_tenant(headers.get("x-amz-tenant-id"))
         if kind == "DryRun":
             return Response(204)
         payload = request.body
         if kind == "Event" and len(payload) > ASYNC_LIMIT:
             raise request_too_large(ASYNC_LIMIT)
-        if not payload:
-            payload = b"{}"
-        elif not is_json(payload):
-            raise InvalidRequestContentException(
-                f"Could not parse request body into json: Could not parse payload into json: {parse_failure(payload)}"
-            )
-        trace = headers.get("x-amzn-trace-id")
-        if trace is None or "Root=" not in trace or len(trace) > _TRACE_LIMIT:
-            trace = self._ids.trace()
+        payload = read_payload(payload)
+        trace = read_trace(headers.get("x-amzn-trace-id"), self._ids)
         invocation = Invocation(request_id, payload, target.arn, trace, client_context, None, None, log_type == "Tail")
         if kind == "Event":
             return await self._queue(function, invocation)
@@ -121,8 +111,36 @@ class InvokeApi:
         return Response(202)
 
 
-def request_too_large(limit: int) -> ServiceError:
-    return RequestTooLargeException(f"Request must be smaller than {limit} bytes for the InvokeFunction operation")
+# What InvokeWithResponseStream reads in the same way.
+
+
+def request_too_large(limit: int, operation: str = "InvokeFunction") -> ServiceError:
+    return RequestTooLargeException(f"Request must be smaller than {limit} bytes for the {operation} operation")
+
+
+def check_tenant(tenant: str | None) -> None:
+    if tenant is not None:
+        raise InvalidParameterValueException(
+            "The invoked function is not enabled with tenancy configuration. Remove the TenantId and try again."
+        )
+
+
+def read_payload(body: bytes) -> bytes:
+    """The event. Raises InvalidRequestContentException."""
+    if not body:
+        return b"{}"
+    if not is_json(body):
+        raise InvalidRequestContentException(
+            f"Could not parse request body into json: Could not parse payload into json: {parse_failure(body)}"
+        )
+    return body
+
+
+def read_trace(given: str | None, ids: Ids) -> str:
+    """The caller's trace, or a new one."""
+    if given is None or "Root=" not in given or len(given) > _TRACE_LIMIT:
+        return ids.trace()
+    return given
 
 
 def _response(function: FunctionVersion, outcome: Outcome) -> Response:
@@ -154,7 +172,7 @@ def _no_constant(name: str) -> None:
     raise ValueError(name)
 
 
-def _client_context(text: str) -> str:
+def read_client_context(text: str) -> str:
     """From base64 to JSON in ASCII, as it travels on in a header. Raises InvalidRequestContentException."""
     if len(text) > CLIENT_CONTEXT_LIMIT:
         raise InvalidRequestContentException(f"Client context must be no larger than {CLIENT_CONTEXT_LIMIT} bytes.")

@@ -1,23 +1,25 @@
 """The front door: accepts connections, decides who answers a request, and turns every outcome into a response.
 
-Who answers: a raw handler by path prefix (no signature asked for; they guard themselves), Invoke directly, everything
-else through the service model's wire. Refusals become AWS's answers here and nowhere else; a bug becomes a 500 that
-names the request, and a line in the log that does too.
+Who answers: a raw handler by path prefix (no signature asked for; they guard themselves), Invoke directly, another
+service by its X-Amz-Target, everything else through the service model's wire. Refusals of Lambda become AWS's answers
+here and nowhere else; a bug becomes a 500 that names the request, and a line in the log that does too.
 """
 
 import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
 from email.utils import formatdate
 from functools import partial
 from typing import Any
 
 from lamplighter.api.connection import Connection
 from lamplighter.api.errors import refusal
-from lamplighter.api.http import Call, Caller, Operation, Request, Response
+from lamplighter.api.http import Call, Caller, Operation, Request, Response, Streamed, StreamingOperation
 from lamplighter.api.invoke import SYNC_LIMIT, InvokeApi, request_too_large
+from lamplighter.api.invoke_stream import NAME as STREAM
+from lamplighter.api.json_service import JsonService
 from lamplighter.api.protocol import Wire
 from lamplighter.model.clock import Clock
 from lamplighter.model.errors import RequestEntityTooLargeException, ServiceError, ServiceException
@@ -33,6 +35,7 @@ _TICK = 1.0  # seconds
 RawHandler = Callable[[Request], Awaitable[Response]]
 
 _FUNCTIONS, _INVOCATIONS = "/2015-03-31/functions/", "/invocations"
+_STREAM_FUNCTIONS, _STREAMS = "/2021-11-15/functions/", "/response-streaming-invocations"
 _MALFORMED = {
     400: "Bad Request",
     408: "Request Timeout",
@@ -44,24 +47,27 @@ _log = logging.getLogger(__name__)
 
 
 class FrontDoor:
-    """`raw`: handlers by the path prefix they answer under. `operations`: by name, all but Invoke."""
+    """`raw`: handlers by the path prefix they answer under. `operations`: by name, all but Invoke. `services`: beside
+    Lambda."""
 
     def __init__(
         self,
         wire: Wire,
         verify: Callable[[Request], Caller],
-        operations: Mapping[str, Operation],
+        operations: Mapping[str, Operation | StreamingOperation],
         invoke: InvokeApi,
         raw: Mapping[str, RawHandler],
         clock: Clock,
         ids: Ids,
         region: str,
+        services: Sequence[JsonService] = (),
     ) -> None:
         self._wire = wire
         self._verify = verify
         self._operations = operations
         self._invoke = invoke
         self._raw = tuple(raw.items())
+        self._services = {service.prefix: service for service in services}
         self._clock = clock
         self._ids = ids
         self._region = region
@@ -82,6 +88,8 @@ class FrontDoor:
 
     async def drain(self, limit: float) -> int:
         """Accept no more, let requests in hand finish for `limit` seconds, then hang up. How many were cut off."""
+        for service in self._services.values():
+            service.closing()
         if self._server is not None:
             self._server.close()
             self._server = None
@@ -116,7 +124,8 @@ class FrontDoor:
         self.connections.discard(connection)
 
     def body_limit(self, method: str, path: str) -> int:
-        return CONTROL_LIMIT if _invoked(method, path) is None else SYNC_LIMIT
+        runs = _invoked(method, path) is not None or (path.startswith(_STREAM_FUNCTIONS) and path.endswith(_STREAMS))
+        return SYNC_LIMIT if runs else CONTROL_LIMIT
 
     def refuse(self, connection: Connection, status: int, method: str, path: str) -> None:
         request_id = self._ids.request_id()
@@ -159,13 +168,28 @@ class FrontDoor:
         request_id = self._ids.request_id()
         try:
             response = await self._respond(request, name, request_id)
+            if isinstance(response, Streamed):
+                await self._stream(connection, response, request_id)
+                return
         finally:
             self.in_hand -= 1
             if not self.in_hand and self._drained is not None:
                 self._drained.set()
         connection.respond(response, request_id)
 
-    async def _respond(self, request: Request, name: str | None, request_id: str) -> Response:
+    async def _stream(self, connection: Connection, response: Streamed, request_id: str) -> None:
+        try:
+            await connection.stream(response, request_id)
+            await response.body.finish()
+        except asyncio.CancelledError:
+            response.body.cancel()
+            raise
+        except Exception:  # as in _respond; what is on its way can't be taken back
+            _log.exception("request %s failed in the middle of its response", request_id)
+            response.body.cancel()
+            connection.abort()
+
+    async def _respond(self, request: Request, name: str | None, request_id: str) -> Response | Streamed:
         try:
             if name is not None:
                 return await self._invoke.answer(request, name, self._verify(request), request_id)
@@ -181,17 +205,22 @@ class FrontDoor:
             _log.exception("request %s failed: %s %s", request_id, request.method, request.path)
             return refusal(ServiceException(), request_id)
 
-    async def _answer(self, request: Request, request_id: str) -> Response:
+    async def _answer(self, request: Request, request_id: str) -> Response | Streamed:
         for prefix, handler in self._raw:
             if request.path.startswith(prefix):
                 return await handler(request)
+        target = request.headers.get("x-amz-target")
+        if target is not None and (service := self._services.get(target.partition(".")[0])) is not None:
+            return await service.answer(request, request_id)
         caller = self._verify(request)
         operation, labels = route = self._wire.route(request.method, request.path, request.query)
         if operation.name == "Invoke":  # written in another way: with a slash at the end
             return await self._invoke.answer(request, labels["FunctionName"], caller, request_id)
         values = self._wire.parse(route, request.query, request.headers, request.body)
-        call = Call(request_id, caller, self._region, f"http://{request.headers.get('host', '')}")
-        return self._wire.serialise(operation, await self._operations[operation.name](call, values))
+        endpoint = f"http://{request.headers.get('host', '')}"
+        call = Call(request_id, caller, self._region, endpoint, request.headers.get("x-amzn-trace-id"))
+        output = await self._operations[operation.name](call, values)
+        return output if isinstance(output, Streamed) else self._wire.serialise(operation, output)
 
     def _too_large(self, method: str, path: str) -> ServiceError:
         if _invoked(method, path) is not None:
@@ -200,6 +229,8 @@ class FrontDoor:
             name = self._wire.route(method, path, "").operation.name
         except ServiceError:
             return RequestEntityTooLargeException(f"Request must be smaller than {CONTROL_LIMIT} bytes")
+        if name == STREAM:
+            return request_too_large(SYNC_LIMIT, STREAM)
         return RequestEntityTooLargeException(
             f"Request must be smaller than {CONTROL_LIMIT} bytes for the {name} operation"
         )

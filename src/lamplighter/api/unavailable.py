@@ -19,8 +19,6 @@ UNAVAILABLE: dict[str, tuple[str, ...]] = {
         "ListEventSourceMappings",
         "UpdateEventSourceMapping",
     ),
-    "asynchronous invocation": ("InvokeAsync",),
-    "response streaming": ("InvokeWithResponseStream",),
     "capacity providers": (
         "CreateCapacityProvider",
         "DeleteCapacityProvider",

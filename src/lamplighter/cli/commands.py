@@ -9,8 +9,10 @@ import click
 COMMANDS = {
     "serve": "Start the service.",
     "env": "Print the variables that point AWS tools to the service.",
+    "logs": "Show what a function has written, and what it writes.",
     "doctor": "Show what this host can do, and how to get what is missing.",
     "runtimes": "List the runtimes, and where each comes from.",
+    "queue": "Show the events that wait, are retried or died.",
 }
 
 

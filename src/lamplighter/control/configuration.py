@@ -14,6 +14,7 @@ import orjson
 from lamplighter.model.errors import InvalidParameterValueException, ResourceNotFoundException
 from lamplighter.model.functions import FunctionVersion, LayerRef
 from lamplighter.model.runtime_names import unknown_runtime
+from lamplighter.model.targets import parse_target
 from lamplighter.runtimes.catalogue import RUNTIMES, no_longer_supported
 
 T = TypeVar("T")
@@ -207,7 +208,10 @@ def _check_sizes(wanted: Wanted) -> None:
 
 
 def _check_dead_letter(arn: str | None) -> None:
-    if arn and not re.fullmatch(r"arn:aws[a-zA-Z-]*:(sqs|sns):[a-z0-9-]+:\d{12}:[^:]+", arn):
+    if not arn:
+        return
+    target = parse_target(arn)
+    if target is None or target.service not in ("sqs", "sns"):
         raise InvalidParameterValueException(
             f"The dead letter target {arn} is invalid: it must be the ARN of an SQS queue or of an SNS topic."
         )

@@ -2,7 +2,6 @@
 1.11, 5). A configuration belongs to one qualifier; without one, to $LATEST.
 """
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
@@ -11,26 +10,18 @@ from lamplighter.control import markers
 from lamplighter.model.aliases import KIND as ALIAS
 from lamplighter.model.clock import Clock
 from lamplighter.model.errors import InvalidParameterValueException, ResourceNotFoundException
+from lamplighter.model.event_invoke import KIND
 from lamplighter.model.functions import LATEST, FunctionId
 from lamplighter.model.names import FunctionRef, is_alias
+from lamplighter.model.targets import Target, parse_target
 from lamplighter.store.contract import Document, Records, RecordTransaction, RecordView
 
-KIND: Final = "event_invoke"  # the key is the qualifier
 LARGEST_PAGE: Final = 50
 
 Side = Literal["OnSuccess", "OnFailure"]
 SIDES: Final[tuple[Side, Side]] = ("OnSuccess", "OnFailure")
 
 NO_FUNCTION: Final = "The function doesn't exist."
-ARN: Final = re.compile(r"arn:[^:]+:(?P<service>[^:]+):(?P<region>[^:]*):(?P<account>[^:]*):(?P<rest>.+)", re.DOTALL)
-# What can be a destination, by service: the rest of its ARN. FIFO queues and topics can't.
-RESOURCES: Final = {
-    "sqs": re.compile(r"(?!.*\.fifo$)[a-zA-Z0-9_.-]+", re.ASCII),
-    "sns": re.compile(r"(?!.*\.fifo$)[a-zA-Z0-9_.-]+", re.ASCII),
-    "events": re.compile(r"event-bus/[a-zA-Z0-9_./-]+", re.ASCII),
-    "lambda": re.compile(r"function:(?P<name>[a-zA-Z0-9_-]+)(:(?P<qualifier>\$LATEST|[a-zA-Z0-9_-]+))?", re.ASCII),
-    "s3": re.compile(r"[a-z0-9.-]+(/.*)?", re.ASCII | re.DOTALL),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,28 +153,24 @@ def _check_destinations(view: RecordView, function: FunctionRef, destinations: M
     for side, arn in destinations.items():
         if not arn:
             continue
-        match = ARN.fullmatch(arn)
-        service = match["service"] if match else ""
-        resource = RESOURCES[service].fullmatch(match["rest"]) if match and service in RESOURCES else None
-        if match is None or resource is None or (service == "s3" and side == "OnSuccess"):
+        target = parse_target(arn)
+        if target is None or (target.service == "s3" and side == "OnSuccess"):
             raise InvalidParameterValueException(
                 f"The provided destination config {_as_aws_prints(destinations)} is invalid."
             )
-        if service == "lambda":
-            _check_function(view, function, arn, match, resource)
+        if target.service == "lambda":
+            _check_function(view, function, target)
 
 
-def _check_function(
-    view: RecordView, function: FunctionRef, arn: str, match: re.Match[str], resource: re.Match[str]
-) -> None:
+def _check_function(view: RecordView, function: FunctionRef, target: Target) -> None:
     """A function as destination: of this region, another than the one it is for, and, if it is of this account, there.
     Another account's is for that account to know."""
-    own = match["account"] == function.id.account
-    if own and match["region"] == function.id.region and resource["name"] == function.id.name:
+    own = target.account == function.id.account
+    if own and target.region == function.id.region and target.name == function.id.name:
         raise InvalidParameterValueException("You can't specify the function as a destination for itself.")
-    missing = own and not _is_there(view, resource["name"], resource["qualifier"] or LATEST)
-    if missing or match["region"] != function.id.region:
-        raise InvalidParameterValueException(f"The destination ARN {arn} is invalid.")
+    missing = own and not _is_there(view, target.name, target.qualifier or LATEST)
+    if missing or target.region != function.id.region:
+        raise InvalidParameterValueException(f"The destination ARN {target.arn} is invalid.")
 
 
 def _as_aws_prints(destinations: Mapping[Side, str | None]) -> str:

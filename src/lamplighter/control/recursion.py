@@ -4,9 +4,9 @@ from typing import Final
 
 from lamplighter.model.errors import ResourceNotFoundException
 from lamplighter.model.functions import FunctionId
+from lamplighter.model.recursion import KEY, KIND
 from lamplighter.store.contract import Records, RecordTransaction, RecordView
 
-KIND: Final = "recursion"  # of the record; the key is empty
 DEFAULT: Final = "Terminate"
 
 
@@ -19,7 +19,7 @@ class Recursion:
 
         def run(transaction: RecordTransaction) -> None:
             _check_exists(transaction, id)
-            transaction.put(KIND, id.name, "", {"loop": loop})
+            transaction.put(KIND, id.name, KEY, {"loop": loop})
             transaction.changed(id.name)
 
         await self._records.transact(id.account, id.region, run)
@@ -27,7 +27,7 @@ class Recursion:
     def get(self, id: FunctionId) -> str:
         view = self._records.view(id.account, id.region)
         _check_exists(view, id)
-        document = view.get(KIND, id.name, "")
+        document = view.get(KIND, id.name, KEY)
         return DEFAULT if document is None else document["loop"]
 
 

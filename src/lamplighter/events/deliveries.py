@@ -36,15 +36,17 @@ class Deliveries:
         try:
             async with asyncio.timeout(DEADLINE):
                 await self._targets.deliver(delivery)
-        except (Undeliverable, TimeoutError) as error:
-            again = not isinstance(error, Undeliverable) or error.again
-            due = self._clock.now() + backoff(event.attempts + 1)
-            reason = str(error) or f"no answer within {DEADLINE:.0f} s"
-            if again and due - event.accepted < LONGEST:
-                _log.info("%s for %s, to be tried again: %s", delivery.kind, delivery.target, reason)
-                # What is away for one is away for all: the rest of its queue need not try at once.
-                return Again(replace(event, due=due, attempts=event.attempts + 1), pause=True)
-            _log.warning("%s for %s given up: %s", delivery.kind, delivery.target, reason)
-            self._measure(delivery.metric, function_of(delivery.function)[0], 1.0)
-            return Done(died=delivery.metric)
-        return Done()
+        except TimeoutError:
+            failure = Undeliverable(f"no answer within {DEADLINE:.0f} s", again=True)
+        except Undeliverable as error:
+            failure = error
+        else:
+            return Done()
+        due = self._clock.now() + backoff(event.attempts + 1)
+        if failure.again and due - event.accepted < LONGEST:
+            _log.info("%s for %s, to be tried again: %s", delivery.kind, delivery.target, failure)
+            # What is away for one is away for all: the rest of its queue need not find out by itself.
+            return Again(replace(event, due=due, attempts=event.attempts + 1), pause=True)
+        _log.warning("%s for %s given up: %s", delivery.kind, delivery.target, failure)
+        self._measure(delivery.metric, function_of(delivery.function)[0], 1.0)
+        return Done(died=delivery.metric)

@@ -1,11 +1,11 @@
 """The dispatcher: takes queued events to the invoker, and says what becomes of each (AWS: spec 5).
 
-One attempt at a time, with the rules as they are now; what follows from it (a retry, a record for a destination, a dead
-letter) is the verdict, which `rounds` writes in one transaction.
+One attempt, with the rules as they are now; what follows from it (a retry, a record for a destination, a dead letter)
+is the verdict, which `rounds` writes in one transaction.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from lamplighter.events import destinations
@@ -24,17 +24,33 @@ from lamplighter.model.errors import (
     ServiceError,
     TooManyRequestsException,
 )
-from lamplighter.model.event_invoke import EventRules
 from lamplighter.model.events import Event
-from lamplighter.model.functions import LATEST, FunctionId, FunctionVersion
+from lamplighter.model.functions import LATEST, FunctionId
 from lamplighter.model.invocation import Invocation
 from lamplighter.model.targets import Target
 from lamplighter.store.contract import Records, StoreFailed
 from lamplighter.worker.contract import WorkerError
 
-LARGEST_EVENT: Final = 1_048_576  # bytes of a payload (AWS: spec 2.1)
+LARGEST: Final = 1_048_576  # bytes of an event's payload (AWS: spec 2.1)
 
 _log = logging.getLogger(__name__)
+
+
+class _Attempt:
+    """What is known of an event, and what this attempt adds to it."""
+
+    def __init__(self, event: Event) -> None:
+        self.event = event
+        self.id, self.qualifier, self.invocation = read_invocation(event)
+        self.state = read_state(event)
+        self.count = event.attempts
+        self.dead_letter: str | None = None
+
+    def refused(self, status: int, message: str) -> None:
+        self.state = State(self.state.response, self.state.refusals + 1, Refusal(status, message))
+
+    def again(self, due: float) -> Event:
+        return with_state(self.event, self.state, due, self.count)
 
 
 class Dispatcher:
@@ -51,126 +67,105 @@ class Dispatcher:
         self._measure = measure
 
     async def run(self, event: Event) -> Verdict:
-        attempt = _Attempt(event, self._rules.of)
+        attempt = _Attempt(event)
+        share = self._limits.share(attempt.id)
         try:
             function = await self._invoker.resolve(attempt.id, attempt.qualifier)
-        except ResourceNotFoundException as error:
-            return self._nothing_to_run(attempt, error)
-        except ServiceError as error:
-            return self._refused(attempt, error, dead_letter=self._dead_letter(attempt.id))
-        now, share = self._clock.now(), self._limits.share(attempt.id)
-        if (condition := stopped(attempt.rules, event.accepted, now, share.reserved)) is not None:
-            return self._ended(attempt, condition, function.dead_letter_arn)
-        self._measure("AsyncEventAge", attempt.id, (now - event.accepted) * 1000)
-        try:
+            attempt.dead_letter = function.dead_letter_arn
+            if stop := self._stop(attempt, share.reserved):
+                return stop
+            self._measure("AsyncEventAge", attempt.id, (self._clock.now() - event.accepted) * 1000)
             outcome = await self._invoker.invoke(function, attempt.invocation)
         except TooManyRequestsException:
             return Hold(share.when_free)
+        except ResourceNotFoundException as error:
+            return self._nothing_to_run(attempt, error)
         except RecursiveInvocationException as error:
             self._measure("RecursiveInvocationsDropped", attempt.id, 1.0)
             attempt.refused(error.status, error.message or "")
-            return self._ended(attempt, "RecursiveInvocation", function.dead_letter_arn)
-        except ServiceError as error:
-            return self._refused(attempt, error, dead_letter=function.dead_letter_arn)
-        except WorkerError as error:
-            _log.error("event %s: no environment: %s", event.id, error)
-            return self._refused(attempt, error, dead_letter=function.dead_letter_arn)
-        attempt.ran(Response(outcome.payload, function.version, outcome.error))
-        if outcome.error is None:
-            return self._ended(attempt, "Success", None)
-        return self._failed(attempt, function)
+            return self._ended(attempt, "RecursiveInvocation")
+        except (ServiceError, WorkerError) as error:
+            return self._refused(attempt, error)
+        attempt.count += 1
+        attempt.state = State(Response(outcome.payload, function.version, outcome.error))
+        return self._ended(attempt, "Success") if outcome.error is None else self._failed(attempt)
 
-    def _failed(self, attempt: "_Attempt", function: FunctionVersion) -> Verdict:
-        event = attempt.event
-        rules = self._rules.of(attempt.id, attempt.qualifier)  # they may have changed meanwhile
-        decided = after_error(rules, event.accepted, self._clock.now(), attempt.count)
-        if isinstance(decided, str):
-            return self._ended(attempt, decided, function.dead_letter_arn)
-        return Again(with_state(event, attempt.state, decided, attempt.count))
+    def _stop(self, attempt: _Attempt, reserved: int | None) -> Verdict | None:
+        """The end of an event that is not to be run any more."""
+        rules = self._rules.of(attempt.id, attempt.qualifier)
+        condition = stopped(rules, attempt.event.accepted, self._clock.now(), reserved)
+        if condition is None:
+            return None
+        if attempt.state == State():
+            attempt.refused(429, "Rate Exceeded.")  # it never had a chance, and was waiting for one
+        return self._ended(attempt, condition)
 
-    def _refused(self, attempt: "_Attempt", error: ServiceError | WorkerError, dead_letter: str | None) -> Verdict:
-        """Nothing of the function's doing: it doesn't count, and is tried again for as long as the event lives."""
-        event, now = attempt.event, self._clock.now()
+    def _failed(self, attempt: _Attempt) -> Verdict:
+        rules = self._rules.of(attempt.id, attempt.qualifier)  # as they are now, not as they were when it began
+        decided = after_error(rules, attempt.event.accepted, self._clock.now(), attempt.count)
+        return self._ended(attempt, decided) if isinstance(decided, str) else Again(attempt.again(decided))
+
+    def _refused(self, attempt: _Attempt, error: ServiceError | WorkerError) -> Verdict:
+        """Nothing of the function's doing: it doesn't count, and is tried again for as long as the event may live."""
         status, message = (error.status, error.message or "") if isinstance(error, ServiceError) else (500, "")
+        if status >= 500:
+            _log.error("event %s of %s could not be run: %s", attempt.event.id, attempt.id.arn, error)
         attempt.refused(status, message)
-        if stopped(attempt.rules, event.accepted, now, None):
-            return self._ended(attempt, "EventAgeExceeded", dead_letter)
-        if 400 <= status < 500 and status != 409:
-            return self._ended(attempt, "RetriesExhausted", dead_letter)  # will be refused for ever
-        due = after_refusal(attempt.rules, event.accepted, now, attempt.state.refusals)
-        # What no environment can be made for would else be tried event by event, as fast as it fails.
-        pause = isinstance(error, (WorkerError, StoreFailed))
-        return Again(with_state(event, attempt.state, due, attempt.count), pause)
+        if attempt.dead_letter is None:
+            attempt.dead_letter = self._dead_letter(attempt.id)
+        if stop := self._stop(attempt, None):
+            return stop
+        rules = self._rules.of(attempt.id, attempt.qualifier)
+        due = after_refusal(rules, attempt.event.accepted, self._clock.now(), attempt.state.refusals)
+        # What no environment can be made for would else be tried event after event, as fast as it fails.
+        return Again(attempt.again(due), pause=isinstance(error, (WorkerError, StoreFailed)))
 
-    def _nothing_to_run(self, attempt: "_Attempt", error: ResourceNotFoundException) -> Verdict:
+    def _nothing_to_run(self, attempt: _Attempt, error: ResourceNotFoundException) -> Verdict:
         """A qualifier that is gone has left its function's dead-letter queue; a function that is gone, nothing."""
-        attempt.refused(error.status, error.message or "")
         if self._records.view(attempt.id.account, attempt.id.region).version(attempt.id.name) is None:
             self._measure("AsyncEventsDropped", attempt.id, 1.0)
             return Done(died="FunctionNotFound")
-        return self._ended(attempt, "RetriesExhausted", self._dead_letter(attempt.id))
+        attempt.refused(error.status, error.message or "")
+        attempt.dead_letter = self._dead_letter(attempt.id)
+        return self._ended(attempt, "RetriesExhausted")
 
     def _dead_letter(self, id: FunctionId) -> str | None:
         latest = self._records.view(id.account, id.region).version(id.name)
         return None if latest is None else latest.dead_letter_arn
 
-    def _ended(self, attempt: "_Attempt", condition: Condition, dead_letter: str | None) -> Done:
-        succeeded, now = condition == "Success", self._clock.now()
-        rules = self._rules.of(attempt.id, attempt.qualifier)
-        destination = rules.destinations.get("OnSuccess" if succeeded else "OnFailure")
-        died = None if succeeded else condition
+    def _ended(self, attempt: _Attempt, condition: Condition) -> Done:
+        died = None if condition == "Success" else condition
         if died:
             self._measure("AsyncEventsDropped", attempt.id, 1.0)
+        rules = self._rules.of(attempt.id, attempt.qualifier)
+        destination = rules.destinations.get("OnFailure" if died else "OnSuccess")
+        dead_letter = attempt.dead_letter if died else None
         if not destination and not dead_letter:
             return Done(died=died)
-        ending = attempt.ending(condition, now)
+        now = self._clock.now()
+        ending = Ending(
+            attempt.event.id,
+            attempt.id,
+            attempt.qualifier or LATEST,
+            condition,
+            attempt.count,
+            now,
+            attempt.event.payload,
+            attempt.state.response,
+            attempt.state.refusal,
+            # Whoever is told is a link of the chain that this function is in.
+            pass_through(attempt.invocation.trace_id, mark_of(attempt.id)).trace,
+        )
         then = destinations.follow(ending, destination, dead_letter, next_invocation, now)
         return Done(self._acceptable(attempt, then), died)
 
-    def _acceptable(self, attempt: "_Attempt", then: Sequence[Event]) -> Sequence[Event]:
+    def _acceptable(self, attempt: _Attempt, then: Sequence[Event]) -> Sequence[Event]:
         """A function as destination takes no larger events than any other."""
-        kept = [e for e in then if not (e.queue.startswith(PREFIX) and len(e.payload) > LARGEST_EVENT)]
+        kept = [event for event in then if len(event.payload) <= LARGEST or not event.queue.startswith(PREFIX)]
         if len(kept) < len(then):
-            _log.warning("event %s: its record is too large for a function", attempt.event.id)
+            _log.warning("event %s of %s: its record is too large", attempt.event.id, attempt.id.arn)
             self._measure("DestinationDeliveryFailures", attempt.id, 1.0)
         return kept
-
-
-class _Attempt:
-    """One attempt at an event, and what it adds to what is known."""
-
-    def __init__(self, event: Event, rules: Callable[[FunctionId, str | None], EventRules]) -> None:
-        self.event = event
-        self.id, self.qualifier, self.invocation = read_invocation(event)
-        self.rules = rules(self.id, self.qualifier)
-        self.state = read_state(event)
-        self.count = event.attempts
-
-    def ran(self, response: Response) -> None:
-        self.count += 1
-        self.state = State(response=response)
-
-    def refused(self, status: int, message: str) -> None:
-        self.state = State(self.state.refusals + 1, Refusal(status, message), self.state.response)
-
-    def ending(self, condition: Condition, now: float) -> Ending:
-        refusal, response = self.state.refusal, self.state.response
-        if refusal is None and response is None:
-            refusal = Refusal(429, "Rate Exceeded.")  # it waited for nothing else
-        # Whoever gets the record is a link of the chain that this function is in.
-        trace = pass_through(self.invocation.trace_id, mark_of(self.id)).trace
-        return Ending(
-            self.event.id,
-            self.id,
-            self.qualifier or LATEST,
-            condition,
-            self.count,
-            now,
-            self.event.payload,
-            response,
-            refusal,
-            trace,
-        )
 
 
 def next_invocation(target: Target, payload: bytes, request_id: str, trace: str, now: float) -> Event:

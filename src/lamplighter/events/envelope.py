@@ -24,8 +24,7 @@ def invocation_event(function: FunctionId, invocation: Invocation, now: float) -
         "tenant": invocation.tenant_id,
     }
     head = {name: value for name, value in head.items() if value is not None}
-    queue = PREFIX + function.arn
-    return Event(invocation.request_id, queue, invocation.payload, orjson.dumps(head), now, now)
+    return Event(invocation.request_id, PREFIX + function.arn, invocation.payload, orjson.dumps(head), now, now)
 
 
 def read_invocation(event: Event) -> tuple[FunctionId, str | None, Invocation]:
@@ -33,11 +32,8 @@ def read_invocation(event: Event) -> tuple[FunctionId, str | None, Invocation]:
     head: dict[str, Any] = orjson.loads(event.head)
     function, qualifier = function_of(head["arn"])
     context, identity, tenant = head.get("context"), head.get("identity"), head.get("tenant")
-    return (
-        function,
-        qualifier,
-        Invocation(event.id, event.payload, head["arn"], head["trace"], context, identity, tenant),
-    )
+    invocation = Invocation(event.id, event.payload, head["arn"], head["trace"], context, identity, tenant)
+    return function, qualifier, invocation
 
 
 def function_of(arn: str) -> tuple[FunctionId, str | None]:
@@ -48,11 +44,12 @@ def function_of(arn: str) -> tuple[FunctionId, str | None]:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What the attempts so far have left: the last response, and the refusals since."""
+    """What the attempts so far have left: the response of the last one that ran; and if it was refused since, how
+    often, and in which words at last."""
 
+    response: Response | None = None
     refusals: int = 0
     refusal: Refusal | None = None
-    response: Response | None = None
 
 
 def read_state(event: Event) -> State:
@@ -60,20 +57,19 @@ def read_state(event: Event) -> State:
         return State()
     text, _, payload = event.state.partition(b"\n")
     known: dict[str, Any] = orjson.loads(text)
-    refusal, response = known["refusal"], known["response"]
-    return State(
-        known["refusals"],
-        None if refusal is None else Refusal(**refusal),
-        None if response is None else Response(payload, **response),
-    )
+    ran, refused = known["ran"], known["refused"]
+    response = None if ran is None else Response(payload, ran["version"], ran["error"])
+    return State(response, known["refusals"], None if refused is None else Refusal(**refused))
 
 
 def with_state(event: Event, state: State, due: float, attempts: int) -> Event:
     response = state.response
     known = {
+        "ran": None if response is None else {"version": response.version, "error": response.error},
         "refusals": state.refusals,
-        "refusal": state.refusal,
-        "response": None if response is None else {"version": response.version, "error": response.error},
+        "refused": state.refusal,
     }
-    payload = b"" if response is None else response.payload  # apart from the rest, since it may be large
+    payload = (
+        b"" if response is None else response.payload
+    )  # apart from the rest: it may be large, and need not be JSON
     return replace(event, due=due, attempts=attempts, state=orjson.dumps(known) + b"\n" + payload)

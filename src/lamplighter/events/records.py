@@ -6,61 +6,98 @@ Values in, bytes out: who receives it, and how, is for `destinations`.
 
 import re
 import time
-from datetime import datetime
-from typing import Any, Final, NamedTuple, cast
+import uuid
+from dataclasses import dataclass
+from typing import Any, Final, Literal, cast
 
 import orjson
 
-from lamplighter.events.contract import Ended
-from lamplighter.model.functions import LATEST
+from lamplighter.model.functions import FunctionId
 
-SUCCESS: Final = "Success"  # the one condition that is none of failure
+# Why an event is over, as its record says it. Each but the first is a failure.
+Condition = Literal["Success", "RetriesExhausted", "EventAgeExceeded", "ZeroReservedConcurrency", "RecursiveInvocation"]
+
 LARGEST_MESSAGE: Final = 1024  # bytes of the error message that a dead-letter queue is told
 # Neither SQS nor SNS takes a message with any of these in it.
 _UNFIT: Final = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
-_HEAD: Final = re.compile(
-    rb'\{"version":"1\.0","timestamp":"(?P<timestamp>[^"]+)","requestContext":(?P<context>\{[^{}]+\}),'
-)
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What the last attempt that ran came back with. `version`: the one that ran; `error`: Handled or Unhandled."""
+
+    payload: bytes
+    version: str
+    error: str | None = None
 
 
-def invocation_record(ended: Ended) -> bytes:
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why the last attempt did not run: what a synchronous caller would have been told."""
+
+    status: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """An event's end. `qualifier`: as invoked, $LATEST without one; `attempts`: how often it ran; `at`: seconds since
+    the epoch; `trace`: the X-Amzn-Trace-Id for who is told."""
+
+    request_id: str
+    function: FunctionId
+    qualifier: str
+    condition: Condition
+    attempts: int
+    at: float
+    payload: bytes
+    response: Response | None = None
+    refusal: Refusal | None = None
+    trace: str = ""
+
+    @property
+    def succeeded(self) -> bool:
+        return self.condition == "Success"
+
+    @property
+    def arn(self) -> str:
+        return f"{self.function.arn}:{self.qualifier}"
+
+
+def invocation_record(ending: Ending) -> bytes:
     """JSON, version 1.0. Payloads stand in it as they are, to the byte; an answer that is no JSON becomes a string."""
     record: dict[str, Any] = {
         "version": "1.0",
-        "timestamp": timestamp(ended.at),
+        "timestamp": timestamp(ending.at),
         "requestContext": {
-            "requestId": ended.request_id,
-            "functionArn": f"{ended.function.arn}:{ended.qualifier or LATEST}",
-            "condition": ended.condition,
-            "approximateInvokeCount": ended.invoke_count,
+            "requestId": ending.request_id,
+            "functionArn": ending.arn,
+            "condition": ending.condition,
+            "approximateInvokeCount": ending.attempts,
         },
-        "requestPayload": orjson.Fragment(ended.payload),  # was JSON when it was accepted
+        "requestPayload": orjson.Fragment(ending.payload),  # was JSON when it was accepted
     }
-    if (outcome := ended.outcome) is not None:
-        context: dict[str, Any] = {"statusCode": 200, "executedVersion": ended.executed_version}
-        if outcome.error is not None:
-            context["functionError"] = outcome.error
+    if (response := ending.response) is not None:
+        context: dict[str, Any] = {"statusCode": 200, "executedVersion": response.version}
+        if response.error is not None:
+            context["functionError"] = response.error
         record["responseContext"] = context
-        record["responsePayload"] = _json(outcome.payload)
+        record["responsePayload"] = _json(response.payload)
     return orjson.dumps(record)
 
 
-def message_attributes(ended: Ended) -> dict[str, tuple[str, str]]:
-    """Of a dead letter. The code is 200 for a function that failed: the invocation as such did not."""
-    return {
-        "RequestID": ("String", ended.request_id),
-        "ErrorCode": ("Number", str(ended.status)),
-        "ErrorMessage": ("String", error_message(ended)),
-    }
+def error_code(ending: Ending) -> int:
+    """200 for a function that failed: the invocation as such did not."""
+    return 200 if ending.refusal is None else ending.refusal.status
 
 
-def error_message(ended: Ended) -> str:
-    """Up to 1 KB: the function's own words, or why it did not run. Never empty, which no attribute may be."""
-    said = ended.message
-    if ended.status == 200 and ended.outcome is not None:
-        said = _words(ended.outcome.payload)
-    return _UNFIT.sub("?", said).encode()[:LARGEST_MESSAGE].decode(errors="ignore") or ended.condition
+def error_message(ending: Ending) -> str:
+    """Up to 1 KB: why it did not run, or the function's own words. Never empty, which no attribute may be."""
+    if ending.refusal is not None:
+        said = ending.refusal.message
+    else:
+        said = "" if ending.response is None else _words(ending.response.payload)
+    return _UNFIT.sub("?", said).encode()[:LARGEST_MESSAGE].decode(errors="ignore") or ending.condition
 
 
 def fit(json: bytes) -> str:
@@ -73,24 +110,11 @@ def timestamp(at: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at)) + f".{int(at * 1000) % 1000:03d}Z"
 
 
-class RecordHead(NamedTuple):
-    timestamp: str
-    succeeded: bool
-    function_arn: str  # qualified
-
-
-def read_head(record: bytes) -> RecordHead:
-    """Of what `invocation_record` made, without a look at the payloads: they are large, and what one parser took as JSON
-    (nesting, lone surrogates) another may not."""
-    head = _HEAD.match(record)
-    assert head is not None, "a record that we made"
-    context: dict[str, Any] = orjson.loads(head["context"])
-    return RecordHead(head["timestamp"].decode(), context["condition"] == SUCCESS, context["functionArn"])
-
-
-def seconds(timestamp: str) -> float:
-    """Since the epoch, of a record's timestamp."""
-    return datetime.fromisoformat(timestamp).timestamp()
+def object_key(function: str, at: float, name: uuid.UUID) -> str:
+    """Where in a bucket the record goes. `function`: its plain name."""
+    moment = time.gmtime(at)
+    day, second = time.strftime("%Y/%m/%d", moment), time.strftime("%Y-%m-%dT%H.%M.%S", moment)
+    return f"aws/lambda/async/{function}/{day}/{second}-{name}"
 
 
 def _json(payload: bytes) -> object:

@@ -11,7 +11,7 @@ class Rules:
     def __init__(self, records: Records, changes: Changes) -> None:
         self._records = records
         self._known: dict[FunctionId, dict[str | None, EventRules]] = {}
-        changes.listen(lambda id: self._known.pop(id, None))
+        changes.listen(self._changed)
 
     def of(self, id: FunctionId, qualifier: str | None) -> EventRules:
         """`qualifier`: as invoked. Each has rules of its own; an alias does not take those of its versions."""
@@ -22,3 +22,6 @@ class Rules:
         rules = from_document(document)
         self._known.setdefault(id, {})[qualifier] = rules
         return rules
+
+    def _changed(self, id: FunctionId) -> None:
+        self._known.pop(id, None)

@@ -9,8 +9,7 @@ from typing import Final
 
 FIRST: Final = 8
 QUIET: Final = 1.0  # seconds in which nothing ends: whatever runs takes its time, and more may run beside it
-_SLOWER: Final = 2.0  # times the best mean duration: more of them only wait for each other
-_FORGET: Final = 1.05  # the best so far counts for a little less with every round
+_SLOWER: Final = 2.0  # times the mean duration of few, or of the best: more of them only wait for each other
 
 
 class Window:
@@ -48,8 +47,8 @@ class Window:
         self._ended, self._seconds = 0, 0.0
 
     def _round(self, mean: float) -> None:
-        best = self._best
-        self._best = mean if best is None else min(mean, best * _FORGET)
+        if self._best is None or mean < self._best or self.size <= self._first:
+            self._best = mean  # with so few it is what it is, whatever it was before
         if mean <= self._best * _SLOWER:
             self._resize(self.size + max(1, self.size // 2))
         else:

@@ -25,6 +25,7 @@ from lamplighter.model.recursion import KEY as RECURSION_KEY
 from lamplighter.model.recursion import KIND as RECURSION
 from lamplighter.model.recursion import allows
 from lamplighter.store.contract import Changes, Functions, Records
+from lamplighter.worker.stream import Stream
 
 _log = logging.getLogger(__name__)
 
@@ -97,12 +98,14 @@ class Invoker:
             self._weighted.setdefault(id, {})[name] = alias
         return alias
 
-    async def invoke(self, function: FunctionVersion, invocation: Invocation) -> Outcome:
+    async def invoke(self, function: FunctionVersion, invocation: Invocation, stream: Stream | None = None) -> Outcome:
         """Run it once. A failing function is an Outcome; raises TooManyRequestsException when a limit says no,
-        RecursiveInvocationException for one round too many, WorkerError when no environment can be made."""
+        RecursiveInvocationException for one round too many, WorkerError when no environment can be made.
+
+        `stream`: takes the answer as it comes, if the function streams it."""
         invocation = self._passing(function.id, invocation)
         async with self._assignment.environment(function) as environment:
-            return await environment.run(invocation)
+            return await environment.run(invocation, stream)
 
     def _passing(self, id: FunctionId, given: Invocation) -> Invocation:
         """With the lineage that what it calls in turn will bring along. Every path to a function comes by here."""

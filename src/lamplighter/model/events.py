@@ -12,7 +12,7 @@ class Event:
     """`accepted` and `due` are wall time, seconds since the epoch: an event's age counts from the first, and nobody is
     given it before the second."""
 
-    id: str  # unique among all that wait; what makes enqueueing it twice the same as once
+    id: str  # with `accepted`: what makes enqueueing it twice the same as once
     queue: str
     payload: bytes
     head: bytes  # what else belongs to it; never changes

@@ -66,7 +66,7 @@ class FunctionVersion:
     handler: str | None
     last_modified: str  # as on the wire: 2026-01-02T03:04:05.678+0000
     description: str = ""
-    timeout: int = 3  # seconds, 1–900
+    timeout: int = 3  # seconds, 1 to 900
     memory_size: int = 128  # MB
     ephemeral_storage: int = 512  # MB of /tmp
     package_type: Literal["Zip", "Image"] = "Zip"

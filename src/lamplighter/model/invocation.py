@@ -20,8 +20,11 @@ class Invocation:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The answer. `error` set: the payload describes the failure (AWS: spec 2.3). `log_tail`: raw bytes, not base64."""
+    """The answer. `error` set: the payload describes the failure (AWS: spec 2.3). `log_tail`: raw bytes, not base64.
+
+    After a streamed answer the payload is empty, unless it describes why the stream broke off."""
 
     payload: bytes
     error: Literal["Handled", "Unhandled"] | None = None
     log_tail: bytes | None = None
+    error_type: str | None = None  # of a failure that the service noticed, or that a broken stream announced

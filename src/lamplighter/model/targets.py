@@ -23,15 +23,6 @@ _RESOURCES: Final = {
     "s3": re.compile(r"(?P<name>[a-z0-9.-]+)", re.ASCII),
 }
 
-# What a role has to be allowed to do with a target; AWS says the operation and the service when it isn't.
-ACTIONS: Final[dict[TargetService, str]] = {
-    "sqs": "sqs:SendMessage",
-    "sns": "sns:Publish",
-    "events": "events:PutEvents",
-    "lambda": "lambda:InvokeFunction",
-    "s3": "s3:PutObject",
-}
-
 
 @dataclass(frozen=True, slots=True)
 class Target:

@@ -5,24 +5,26 @@ named as on AWS and runs on the host's interpreter of that version.
 """
 
 import hashlib
+import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from lamplighter.model.errors import InvalidParameterValueException
-from lamplighter.runtimes.interpreters import InstalledRuntime, installed
+from lamplighter.runtimes import interpreters
+from lamplighter.runtimes.interpreters import InstalledRuntime
 
 __all__ = (
-    "CLIENT", "RUNTIMES", "InstalledRuntime", "Runtime", "installed", "no_longer_supported", "own_interpreter",
-    "remedy", "runtime_version_arn",
+    "RUNTIMES", "InstalledRuntime", "Runtime", "client", "installed", "maker", "no_longer_supported", "remedy",
+    "runtime_version_arn",
 )  # fmt: skip
 
 State = Literal["supported", "deprecated", "retired"]
 System = Literal["AL2", "AL2023"]
 
-CLIENT = Path(__file__).parent / "python"
-"""What a sandbox of a Python runtime has at /var/runtime."""
+_CUSTOM = ("provided.al2", "provided.al2023")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,30 @@ def runtime_version_arn(runtime: str, region: str, architecture: str) -> str:
     return f"arn:aws:lambda:{region}::runtime:{digest}"
 
 
+def installed(cache: Path | None = None, environ: Mapping[str, str] = os.environ) -> dict[str, InstalledRuntime]:
+    """What can run on this host: custom runtimes, which need nothing, and those that `interpreters` finds; Python's
+    newest is the last."""
+    custom = {name: InstalledRuntime(name, "", None, None) for name in _CUSTOM}
+    return custom | interpreters.installed(cache, environ)
+
+
+def client(name: str) -> Path | None:
+    """What a sandbox of the runtime has at /var/runtime."""
+    for language in ("python", "nodejs"):
+        if name.startswith(language):
+            return Path(__file__).parent / language
+    return None
+
+
+def maker(found: Mapping[str, InstalledRuntime]) -> Path | None:
+    """A Python to make the sandboxes of other runtimes with: the service's own, else the newest that was found."""
+    own = Path(sys.base_prefix, "bin", f"python{sys.version_info.major}.{sys.version_info.minor}")
+    if own.is_file():
+        return own
+    pythons = [runtime.interpreter for name, runtime in found.items() if name.startswith("python")]
+    return pythons[-1] if pythons else None
+
+
 def remedy(name: str) -> str:
     """A sentence for people: what makes the runtime, of which this host has no interpreter, work here."""
     runtime = RUNTIMES.get(name)
@@ -85,33 +111,15 @@ def remedy(name: str) -> str:
         return f"{name} is not a runtime of AWS Lambda."
     if runtime.state == "retired":
         return f"AWS has retired {name}; use a newer runtime."
-    if not name.startswith("python"):
-        return f"{name} does not run on this host yet; Python runtimes do."
-    version = name.removeprefix("python")
-    if version == "3.8":
-        return f"{name} does not run here: the oldest Python that does is 3.9."
-    return (
-        f"Install CPython {version}, for example with `uv python install {version}` or `pyenv install {version}`, "
-        "and start Lamplighter again."
-    )
-
-
-# The interpreter reads these when it starts, which a forked process does not.
-_READ_AT_START = frozenset(
-    f"PYTHON{name}"
-    for name in (
-        "ASYNCIODEBUG", "CASEOK", "COERCECLOCALE", "CPU_COUNT", "DEBUG", "DEVMODE", "DONTWRITEBYTECODE",
-        "FAULTHANDLER", "HASHSEED", "HOME", "INSPECT", "INTMAXSTRDIGITS", "IOENCODING", "MALLOC", "NODEBUGRANGES",
-        "OPTIMIZE", "PERFSUPPORT", "PLATLIBDIR", "PROFILEIMPORTTIME", "PYCACHEPREFIX", "SAFEPATH", "TRACEMALLOC",
-        "UTF8", "VERBOSE", "WARNDEFAULTENCODING", "WARNINGS",
-    )
-)  # fmt: skip
-
-
-def own_interpreter(runtime: InstalledRuntime, client: str, variables: Mapping[str, str]) -> tuple[str, ...] | None:
-    """The command that runs the function in an interpreter of its own, where its variables ask for one; None: fork.
-
-    `client`: where the sandbox has the runtime client. Slower to start by the interpreter's own start."""
-    if _READ_AT_START.isdisjoint(variables):
-        return None
-    return (str(runtime.interpreter), f"{client}/bootstrap.py")
+    if name in ("python3.8", "nodejs16.x", "nodejs18.x"):
+        oldest = "Python that does is 3.9" if name.startswith("python") else "Node.js that does is 20"
+        return f"{name} does not run here: the oldest {oldest}."
+    if name.startswith("python"):
+        version = name.removeprefix("python")
+        how = f"Install CPython {version}, for example with `uv python install {version}` or `pyenv install {version}`,"
+    elif name.startswith("nodejs"):
+        version = name.removeprefix("nodejs").removesuffix(".x")
+        how = f"Install Node.js {version} with `lamplighter runtimes install {name}`, or with `nvm install {version}`,"
+    else:
+        return f"{name} does not run on this host yet; Python, Node.js and custom runtimes (provided.al2023) do."
+    return f"{how} and start Lamplighter again."

@@ -1,14 +1,12 @@
-"""Finds the host's Python interpreters that functions can run on.
+"""Finds the host's interpreters that functions can run on, by `languages.py`'s account of where they are.
 
-An interpreter counts if it answers, when run, that it is a complete, ordinary CPython of a version we serve and not a
-virtual environment's (whose packages a function must not see). Asking costs some 20 ms each, so answers are kept in a
-file, by path, time and size of the interpreter.
+An interpreter counts if it answers, when run, that it is a complete, ordinary one of a version we serve. Asking costs
+20 to 60 ms each, so answers are kept in a file, by path, time and size of the interpreter.
 """
 
 import contextlib
 import json
 import os
-import re
 import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,37 +14,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-_NAME = re.compile(r"python3\.(9|1[0-5])")
-_PLACES = (
-    "/usr/local/bin",
-    "/usr/bin",
-    "~/.pyenv/versions/*/bin",
-    "~/.local/share/uv/python/*/bin",
-    "/opt/python*/bin",
-)
-_DEADLINE = 10  # seconds for one interpreter to answer; a healthy one needs a fiftieth of one
-# Free-threaded and debug builds have another ABI than the packages that people deploy. The imports are what our client
-# and the fork server can't do without; distributions ship interpreters that lack some of them.
-_QUESTION = """
-import sys
-try:
-    import ctypes, json, logging, select, socket, zlib
-    whole = sys.implementation.name == "cpython" and not sys.abiflags
-except ImportError:
-    whole = False
-print("\\n".join([".".join(map(str, sys.version_info[:3])), sys.base_prefix, str(whole)]))
-"""
+from lamplighter.runtimes.languages import LANGUAGES, Language
+
+_DEADLINE = 10  # seconds for one interpreter to answer; a healthy one needs a fraction of one
 
 
 @dataclass(frozen=True, slots=True)
 class InstalledRuntime:
     """`name` as on AWS, `version` the interpreter's (3.12.1), `interpreter` the real file, `prefix` where its library
-    is."""
+    is. A custom runtime has no interpreter, and so no version."""
 
     name: str
     version: str
-    interpreter: Path
-    prefix: Path
+    interpreter: Path | None
+    prefix: Path | None
 
     @property
     def order(self) -> tuple[int, ...]:
@@ -54,45 +35,51 @@ class InstalledRuntime:
 
 
 def installed(cache: Path | None = None, environ: Mapping[str, str] = os.environ) -> dict[str, InstalledRuntime]:
-    """Runtimes by name, oldest first; of several interpreters of one version, the one of the newest patch release.
+    """Runtimes by name, each language's oldest first; of several interpreters of one version, the one of the newest
+    patch release.
 
     `cache`: a file of ours that may be missing, damaged or not writable, which only costs time."""
     known = _read(cache)
-    stamps = {path: stamp for path in _candidates(environ) if (stamp := _stamp(path)) is not None}
-    missing = [path for path, stamp in stamps.items() if known.get(path, {}).get("stamp") != stamp]
+    candidates = {path: language for language in LANGUAGES for path in _candidates(language, environ)}
+    stamps = {path: stamp for path in candidates if (stamp := _stamp(path)) is not None}
+    missing = {path: candidates[path] for path, stamp in stamps.items() if known.get(path, {}).get("stamp") != stamp}
     answers = {path: known[path] for path in stamps if path not in missing}
     for path, answer in _ask(missing):
         answers[path] = {"stamp": stamps[path], **answer}
     if missing or answers.keys() != known.keys():
         _write(cache, answers)
     found: dict[str, InstalledRuntime] = {}
-    for path in stamps:
-        runtime = _runtime(path, answers[path])
-        if runtime is not None and (runtime.name not in found or runtime.order > found[runtime.name].order):
-            found[runtime.name] = runtime
-    return dict(sorted(found.items(), key=lambda item: item[1].order))
+    for language in LANGUAGES:
+        usable = [_runtime(path, language, answers[path]) for path in stamps if candidates[path] is language]
+        for runtime in sorted(filter(None, usable), key=lambda runtime: runtime.order):
+            if runtime.name not in found or runtime.order > found[runtime.name].order:
+                found[runtime.name] = runtime
+    return found
 
 
-def _candidates(environ: Mapping[str, str]) -> Iterable[str]:
+def _candidates(language: Language, environ: Mapping[str, str]) -> Iterable[str]:
     """Real paths, in order of search. Scripts in the place of an interpreter, such as pyenv's shims, can't be executed
     in a sandbox; what they lead to is found where it is."""
     found: dict[str, None] = {}
-    for directory in _directories(environ):
+    for directory in _directories(language, environ):
         with contextlib.suppress(OSError), os.scandir(directory) as entries:
-            for name in sorted(entry.name for entry in entries if _NAME.fullmatch(entry.name)):
+            for name in sorted(entry.name for entry in entries if language.files.fullmatch(entry.name)):
                 path = os.path.realpath(os.path.join(directory, name))
                 if _is_program(path) and not _is_of_a_virtual_environment(path):
                     found[path] = None
     return found
 
 
-def _directories(environ: Mapping[str, str]) -> Iterator[str]:
+def _directories(language: Language, environ: Mapping[str, str]) -> Iterator[str]:
     yield from (entry for entry in environ.get("PATH", "").split(os.pathsep) if os.path.isabs(entry))
-    places = (*_PLACES, environ["PYENV_ROOT"] + "/versions/*/bin") if "PYENV_ROOT" in environ else _PLACES
-    home = environ.get("HOME", "/nonexistent")
-    for place in places:
-        pattern = place.replace("~", home, 1) if place.startswith("~") else place
-        yield from map(str, sorted(Path("/").glob(pattern.lstrip("/"))))
+    for place in language.places:
+        variable, slash, rest = place.partition("/")
+        if variable.startswith("$"):
+            base = environ.get(variable[1:])
+        else:
+            base = environ.get("HOME") if variable == "~" else variable
+        if base is not None:
+            yield from map(str, sorted(Path("/").glob((base + slash + rest).lstrip("/"))))
 
 
 def _is_program(path: str) -> bool:
@@ -116,13 +103,13 @@ def _stamp(path: str) -> list[int] | None:
     return [status.st_mtime_ns, status.st_size]
 
 
-def _ask(paths: Iterable[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _ask(asked: Mapping[str, Language]) -> Iterator[tuple[str, dict[str, Any]]]:
     """All at once. An interpreter that does not answer properly is none."""
     with contextlib.ExitStack() as stack:
         processes: list[tuple[str, subprocess.Popen[str]]] = []
-        for path in paths:
+        for path, language in asked.items():
             try:
-                processes.append((path, stack.enter_context(_start(path))))
+                processes.append((path, stack.enter_context(_start(path, language))))
             except OSError:
                 yield path, {"usable": False}
         for path, process in processes:
@@ -141,9 +128,9 @@ def _answer(process: subprocess.Popen[str]) -> dict[str, Any]:
     return {"version": lines[0], "prefix": lines[1], "usable": lines[2] == "True"}
 
 
-def _start(path: str) -> subprocess.Popen[str]:
+def _start(path: str, language: Language) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [path, "-I", "-S", "-B", "-c", _QUESTION],
+        [path, *language.question],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -152,14 +139,14 @@ def _start(path: str) -> subprocess.Popen[str]:
     )
 
 
-def _runtime(path: str, answer: Mapping[str, Any]) -> InstalledRuntime | None:
+def _runtime(path: str, language: Language, answer: Mapping[str, Any]) -> InstalledRuntime | None:
     if not answer["usable"]:
         return None
-    version: str = answer["version"]
-    name = "python" + version.rpartition(".")[0]
-    if not _NAME.fullmatch(name):
+    release = language.release.match(answer["version"])
+    if release is None:
         return None
-    return InstalledRuntime(name, version, Path(path), Path(answer["prefix"]))
+    name = language.runtime.format(release[0])
+    return InstalledRuntime(name, answer["version"], Path(path), Path(answer["prefix"]))
 
 
 def _read(cache: Path | None) -> dict[str, dict[str, Any]]:

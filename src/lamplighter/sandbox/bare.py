@@ -6,7 +6,7 @@ directory for temporary files, and that ending the sandbox ends every process it
 
 from __future__ import annotations
 
-import json
+import fcntl
 import os
 import signal
 import socket
@@ -37,12 +37,15 @@ def live(ground: Ground, preparation: Preparation) -> NoReturn:
                 listener.listen(BACKLOG)
                 variables = {**order["variables"], **order["places"]}
                 variables["AWS_LAMBDA_RUNTIME_API"] = f"127.0.0.1:{listener.getsockname()[1]}"
+                report, reporting = os.pipe2(os.O_CLOEXEC)
                 child = os.fork()
                 if child == 0:
-                    _become_runtime(ground, output, variables, order["command"])
+                    _become_runtime(ground, output, reporting, variables, order["command"])
                 status.send({"running": True}, [listener.detach()])
+                report = fcntl.fcntl(report, fcntl.F_DUPFD, 5)  # out of the way of the numbers it and status get
                 os.dup2(status.fileno(), 3)
-                linux.close_from(4)
+                os.dup2(report, 4)
+                linux.close_from(5)
                 _watch(child)
             except OSError as error:
                 status.send({"failed": describe(error), "errno": error.errno})
@@ -50,7 +53,9 @@ def live(ground: Ground, preparation: Preparation) -> NoReturn:
         os._exit(1)
 
 
-def _become_runtime(ground: Ground, output: int, variables: dict[str, str], command: list[str] | None) -> NoReturn:
+def _become_runtime(
+    ground: Ground, output: int, reporting: int, variables: dict[str, str], command: list[str] | None
+) -> NoReturn:
     try:
         linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _AWAITED)
@@ -58,10 +63,13 @@ def _become_runtime(ground: Ground, output: int, variables: dict[str, str], comm
         os.umask(0o022)
         os.chdir(variables["LAMBDA_TASK_ROOT"])
         guest.limit_resources(own_user=False)
-        guest.wire_descriptors(output)
+        if command is not None or ground.main is None:
+            guest.wire_descriptors(output, reporting)
+            guest.execute(command, variables)
+        guest.wire_descriptors(output, None)
         guest.set_variables(variables)
         guest.forget_ourselves(ground.client, ground.client_path)
-        guest.run(ground.main, command, variables)
+        guest.run(ground.main)
     finally:
         os._exit(1)
 
@@ -78,8 +86,7 @@ def _watch(child: int) -> NoReturn:
             if pid == 0:
                 break
             if pid == child:
-                code, number = guest.exit_of(result)
-                os.write(3, json.dumps({"code": code, "signal": number}).encode())
+                os.write(3, guest.end_of(result, 4))
                 _end_children(child)
                 os._exit(0)
 

@@ -153,7 +153,7 @@ class ServerSandbox:
         elif "failed" in body:
             self.failed(body["failed"], body.get("errno"))
         elif "code" in body:
-            self._exit(Exit(code=body["code"], signal=body["signal"]))
+            self._exit(Exit(code=body["code"], signal=body["signal"], refusal=body["refusal"]))
         close_all(descriptors)
 
     def _exit(self, how: Exit) -> None:

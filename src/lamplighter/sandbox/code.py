@@ -15,10 +15,9 @@ _READ_ONLY = linux.ATTR_RDONLY | linux.ATTR_NOSUID | linux.ATTR_NODEV
 
 
 class Code:
-    def __init__(self, code_root: str, run_dir: str, client: str) -> None:
+    def __init__(self, code_root: str, run_dir: str) -> None:
         self._root = code_root
         self._run_dir = run_dir
-        self._client = client
         self._directory = os.open(code_root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
     def task(self, digest: str) -> int:
@@ -47,12 +46,12 @@ class Code:
         finally:
             linux.unmount(merge)
 
-    def places(self, digest: str, layers: tuple[str, ...], scratch: str) -> dict[str, str]:
+    def places(self, digest: str, layers: tuple[str, ...], scratch: str, client: str | None) -> dict[str, str]:
         """Isolation "none": variables that say where the function's parts are on the host. Makes `scratch`."""
         task = os.path.join(self._root, digest)
         os.stat(task)
         os.mkdir(scratch, 0o700)
-        places = {"LAMBDA_TASK_ROOT": task, "LAMBDA_RUNTIME_DIR": self._client, "TMPDIR": scratch}
+        places = {"LAMBDA_TASK_ROOT": task, "LAMBDA_RUNTIME_DIR": client or "/var/runtime", "TMPDIR": scratch}
         return places | ({"LAMPLIGHTER_OPT": self._merged(layers)} if layers else {})
 
     def _merged(self, layers: tuple[str, ...]) -> str:

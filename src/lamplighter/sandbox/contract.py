@@ -24,7 +24,7 @@ class SandboxSpec:
     memory_size: int = 128
     ephemeral_storage: int = 512
     layers: tuple[str, ...] = field(default=())  # appear at /opt, later ones over earlier ones
-    command: tuple[str, ...] | None = None  # run this instead of the forked runtime client (awslambdaric, bootstrap, …)
+    command: tuple[str, ...] | None = None  # run this instead of the runtime client, or of the function's `bootstrap`
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,9 @@ class Exit:
 
     code: int | None = None
     signal: int | None = None
+    refusal: str | None = (
+        None  # why its command or `bootstrap` could not be run; nothing of the function's has run then
+    )
 
 
 class Sandbox(Protocol):

@@ -1,4 +1,5 @@
-"""The process every sandbox of one runtime is a copy of: the runtime's own interpreter with its client imported.
+"""The process every sandbox of one runtime is a copy of: for Python, the runtime's own interpreter with its client
+imported; for what can't be forked, any Python, which makes the sandbox and then executes the runtime in its own place.
 
 Single-threaded, pid 1 of its own pid namespace (so its death is the death of all its sandboxes), and it does nothing
 but fork on request, kill on request and say who ended. It never sees a function's code, variables or payloads: its
@@ -115,10 +116,10 @@ def main() -> None:
     if first is None:
         return
     told = first[0]
-    client_path = told["client"] + "/bootstrap.py"
+    client_path = "" if told["client"] is None else told["client"] + "/bootstrap.py"
     own_paths = {"", os.getcwd(), os.environ.pop("PYTHONPATH", "")}
     sys.path[:] = [path for path in sys.path if path not in own_paths]
-    client = _import_client(client_path)
+    client = _import_client(client_path) if client_path else None
     isolated = told["isolated"]
     if isolated:
         linux.forget_keyrings()
@@ -126,7 +127,7 @@ def main() -> None:
         for path in told["unmount"]:
             linux.unmount(path)
     ground = inside.Ground(
-        main=client.main,
+        main=client.main if client else None,
         client=client,
         client_path=client_path,
         seccomp=base64.b64decode(told["seccomp"]),

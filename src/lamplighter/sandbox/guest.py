@@ -1,4 +1,5 @@
-"""The last steps before a guest's code runs, the same in every isolation: descriptors, variables, client or command.
+"""The first and last steps of a runtime process, the same in every isolation: descriptors, variables, what it runs,
+and how it ended.
 
 Runs in the process that becomes the runtime, under the runtime's interpreter (CPython 3.9 and later).
 """
@@ -6,9 +7,11 @@ Runs in the process that becomes the runtime, under the runtime's interpreter (C
 from __future__ import annotations
 
 import gc
+import json
 import os
 import resource
 import signal
+import stat
 import sys
 import time
 import traceback
@@ -19,6 +22,8 @@ from lamplighter.sandbox import linux
 
 # (resource, soft and hard): AWS: spec 3.1. A core limit of 1 is special to the kernel: no core file, and none piped to
 # a handler of the host either, which a limit of 0 would allow.
+REPORT = 3  # the descriptor on which a process that is to execute something says why it can't; gone once it can
+_REPORT_LIMIT = 4096  # bytes
 LIMITS = (
     (resource.RLIMIT_NOFILE, 1024),
     (resource.RLIMIT_NPROC, 1024),
@@ -39,13 +44,18 @@ def limit_resources(own_user: bool = True) -> None:
         resource.setrlimit(kind, (most, most))
 
 
-def wire_descriptors(output: int) -> None:
-    """stdin from /dev/null, stdout and stderr to `output`, and not one descriptor more."""
+def wire_descriptors(output: int, report: int | None) -> None:
+    """stdin from /dev/null, stdout and stderr to `output`, `report` as REPORT, and not one descriptor more."""
     null = os.open("/dev/null", os.O_RDONLY)
     os.dup2(null, 0)
     os.dup2(output, 1)
     os.dup2(output, 2)
-    linux.close_from(3)
+    if report is None:
+        linux.close_from(REPORT)
+        return
+    os.dup2(report, REPORT)
+    os.set_inheritable(REPORT, False)
+    linux.close_from(REPORT + 1)
 
 
 def set_variables(variables: dict[str, str]) -> None:
@@ -62,18 +72,51 @@ def forget_ourselves(client: Any, client_path: str) -> None:
     sys.argv[:] = [client_path]
 
 
-def run(main: Callable[[], NoReturn], command: list[str] | None, variables: dict[str, str]) -> NoReturn:
-    """Hand over. A command that can't be run ends as in a shell: 126 not executable, 127 not found."""
-    if command is None:
-        gc.enable()
-        os._exit(_end_of(main))
+def run(main: Callable[[], NoReturn]) -> NoReturn:
+    """Hand over to the runtime client in this process."""
+    gc.enable()
+    os._exit(_end_of(main))
+
+
+def execute(command: list[str] | None, variables: dict[str, str]) -> NoReturn:
+    """Become the command, or the function's `bootstrap`.
+
+    What prevents it is told on REPORT as AWS tells it, and ends as in a shell: 126 not executable, 127 not found."""
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores these two, and exec would hand that down
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+    bootstraps = _bootstraps(variables)
+    words = command or [path for path in bootstraps if _is_file(path)][:1]
+    if not words:
+        _refuse(f"Couldn't find valid bootstrap(s): [{' '.join(bootstraps[:2])}]", 127)
     try:
-        os.execvpe(command[0], command, variables)
+        os.execvpe(words[0], words, variables)
     except OSError as error:
-        os.write(2, f"{command[0]}: {error.strerror}\n".encode())
-        os._exit(127 if isinstance(error, FileNotFoundError) else 126)
+        # AWS's agent is written in Go, whose texts are the C library's without the capital.
+        _refuse(
+            f"fork/exec {words[0]}: {str(error.strerror).lower()}", 127 if isinstance(error, FileNotFoundError) else 126
+        )
+
+
+def _bootstraps(variables: dict[str, str]) -> list[str]:
+    """Where a custom runtime's program may be, in order (AWS: spec 3.3); AWS names the first two when there is none."""
+    directories = (
+        variables.get("LAMBDA_TASK_ROOT", "/var/task"),
+        variables.get("LAMPLIGHTER_OPT", "/opt"),
+        variables.get("LAMBDA_RUNTIME_DIR", "/var/runtime"),
+    )
+    return [directory + "/bootstrap" for directory in directories]
+
+
+def _is_file(path: str) -> bool:
+    try:
+        return not stat.S_ISDIR(os.stat(path).st_mode)
+    except OSError:
+        return False
+
+
+def _refuse(reason: str, code: int) -> NoReturn:
+    os.write(REPORT, reason.encode(errors="replace")[:_REPORT_LIMIT])
+    os._exit(code)
 
 
 def _end_of(main: Callable[[], NoReturn]) -> int:
@@ -94,8 +137,18 @@ def _end_of(main: Callable[[], NoReturn]) -> int:
     return code & 0xFF
 
 
-def exit_of(status: int) -> tuple[int | None, int | None]:
-    """(code, signal) of a wait status; one of them is None."""
-    if os.WIFSIGNALED(status):
-        return None, os.WTERMSIG(status)
-    return os.WEXITSTATUS(status), None
+def end_of(status: int, report: int) -> bytes:
+    """What the service is told of a runtime that ended with this wait status. report: the other end of its REPORT."""
+    signalled = os.WIFSIGNALED(status)
+    os.set_blocking(report, False)
+    try:
+        refusal = os.read(report, _REPORT_LIMIT).decode(errors="replace")
+    except BlockingIOError:
+        refusal = ""
+    return json.dumps(
+        {
+            "code": None if signalled else os.WEXITSTATUS(status),
+            "signal": os.WTERMSIG(status) if signalled else None,
+            "refusal": refusal or None,
+        }
+    ).encode()

@@ -12,7 +12,7 @@ every later sandbox starts as. CPython 3.9 and later.
 
 from __future__ import annotations
 
-import json
+import fcntl
 import os
 import socket
 from collections.abc import Callable
@@ -34,7 +34,7 @@ _OOM_SCORE = b"500"  # when the whole host runs out of memory, functions go befo
 class Ground:
     """What the fork server has prepared, the same for all its sandboxes."""
 
-    main: Callable[[], NoReturn]
+    main: Callable[[], NoReturn] | None  # None: the runtime executes something
     client: Any
     client_path: str
     seccomp: bytes
@@ -76,7 +76,7 @@ def live(ground: Ground, preparation: Preparation) -> NoReturn:
                 _furnish(order, mounts)
                 runtime.send({"variables": order["variables"], "command": order["command"]}, [output])
                 status.send({"running": True}, [listener.detach()])
-                _watch(ground, status, child)
+                _watch(ground, status, runtime, child)
             except OSError as error:
                 status.send({"failed": describe(error), "errno": error.errno})
     finally:
@@ -130,14 +130,19 @@ def _become_runtime(ground: Ground, orders: Channel, uid: int) -> NoReturn:
         # A debugger of the guest's own may look at it, and /proc/self is its own. Nobody else's processes are in sight.
         linux.prctl(linux.PR_SET_DUMPABLE, 1)
         linux.install_seccomp(ground.seccomp)
-        guest.forget_ourselves(ground.client, ground.client_path)
+        if ground.main:
+            guest.forget_ourselves(ground.client, ground.client_path)
         packet = orders.receive()
         if packet is not None:
             order, (output,) = packet
-            guest.wire_descriptors(output)
+            command, variables = order["command"], order["variables"]
             os.chdir("/var/task")
-            guest.set_variables(order["variables"])
-            guest.run(ground.main, order["command"], order["variables"])
+            if command is not None or ground.main is None:
+                guest.wire_descriptors(output, orders.fileno())
+                guest.execute(command, variables)
+            guest.wire_descriptors(output, None)
+            guest.set_variables(variables)
+            guest.run(ground.main)
     finally:
         os._exit(1)
 
@@ -168,13 +173,15 @@ def _write_proc(proc: int, name: str, value: bytes) -> None:
         os.close(descriptor)
 
 
-def _watch(ground: Ground, status: Channel, child: int) -> NoReturn:
+def _watch(ground: Ground, status: Channel, runtime: Channel, child: int) -> NoReturn:
     """Be pid 1 with no privilege left: reap orphans, and tell how the runtime ended."""
+    report = fcntl.fcntl(runtime, fcntl.F_DUPFD, 5)  # first out of the way of the numbers it and status get
     os.dup2(status.fileno(), 3)
+    os.dup2(report, 4)
     os.dup2(os.open("/dev/null", os.O_RDWR), 0)
     os.dup2(0, 1)
     os.dup2(0, 2)
-    linux.close_from(4)
+    linux.close_from(5)
     if ground.init_uid:
         os.setgroups([])
         os.setresgid(*[ground.init_uid] * 3)
@@ -186,6 +193,5 @@ def _watch(ground: Ground, status: Channel, child: int) -> NoReturn:
     while True:
         pid, result = os.wait()
         if pid == child:
-            code, signal = guest.exit_of(result)
-            os.write(3, json.dumps({"code": code, "signal": signal}).encode())
+            os.write(3, guest.end_of(result, 4))
             os._exit(0)

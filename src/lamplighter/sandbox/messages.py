@@ -26,12 +26,24 @@ VARIABLES_COUNT = 1024
 COMMAND_LIMIT = 8 * 1024
 
 
+Kind = Literal["python", "command"]
+
+
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """An interpreter on the host that fork servers are made of."""
+    """What the fork servers of one runtime are made of.
+
+    kind "python": a sandbox is a fork of `interpreter` with the client imported, whose bootstrap.py has a main().
+    kind "command": a sandbox executes a command, or the function's own `bootstrap`; `interpreter` is any Python of the
+    host, which makes the sandbox and then is gone from it.
+    client: directory with the runtime client, read-only at /var/runtime inside; None: that is empty.
+    program: for kind "command", the language's interpreter, which appears in /var/lang/bin inside.
+    """
 
     interpreter: str
-    kind: Literal["python"] = "python"
+    client: str | None
+    kind: Kind = "python"
+    program: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +51,12 @@ class Configuration:
     """Told once, at start, while the service is still what the operator started.
 
     code_root: has one directory per digest, the extracted package. run_dir: ours alone; its path also names the parent
-    cgroup. client: directory with the runtime client, read-only at /var/runtime inside; its bootstrap.py has a main().
-    first_uid: sandboxes run as this user id and those after it; the default lies in a range that distributions leave
-    to nobody (sub-ids of users and systemd's containers end below it).
+    cgroup. first_uid: sandboxes run as this user id and those after it; the default lies in a range that distributions
+    leave to nobody (sub-ids of users and systemd's containers end below it).
     """
 
     code_root: str
     run_dir: str
-    client: str
     runtimes: Mapping[str, Runtime]
     isolation: Isolation = "full"
     first_uid: int = 1_900_000_000
@@ -84,8 +94,10 @@ def configuration_body(given: Configuration) -> dict[str, Any]:
     return {
         "code_root": given.code_root,
         "run_dir": given.run_dir,
-        "client": given.client,
-        "runtimes": {name: [runtime.interpreter, runtime.kind] for name, runtime in given.runtimes.items()},
+        "runtimes": {
+            name: [runtime.interpreter, runtime.client, runtime.kind, runtime.program]
+            for name, runtime in given.runtimes.items()
+        },
         "isolation": given.isolation,
         "first_uid": given.first_uid,
     }
@@ -95,15 +107,20 @@ def configuration(body: dict[str, Any]) -> Configuration:
     runtimes: dict[str, Runtime] = {}
     for name, entry in _mapping(body, "runtimes").items():
         _require(RUNTIME.fullmatch(name), f"runtime name {name!r}")
-        _require(isinstance(entry, list) and len(cast(list[Any], entry)) == 2, f"runtime {name}")
-        interpreter, kind = cast(list[Any], entry)
-        _require(kind == "python", f"kind of runtime {name}: only python runtimes have fork servers")
-        runtimes[name] = Runtime(_absolute(interpreter, f"interpreter of {name}"), kind)
+        _require(isinstance(entry, list) and len(cast(list[Any], entry)) == 4, f"runtime {name}")
+        interpreter, client, kind, program = cast(list[Any], entry)
+        _require(kind in get_args(Kind), f"kind of runtime {name}")
+        _require(client is not None or kind != "python", f"client of {name}")
+        runtimes[name] = Runtime(
+            _absolute(interpreter, f"interpreter of {name}"),
+            None if client is None else _absolute(client, f"client of {name}"),
+            kind,
+            None if program is None else _absolute(program, f"program of {name}"),
+        )
     _require(body.get("isolation") in get_args(Isolation), "isolation")
     return Configuration(
         _absolute(body.get("code_root"), "code_root"),
         _absolute(body.get("run_dir"), "run_dir"),
-        _absolute(body.get("client"), "client"),
         runtimes,
         cast(Isolation, body["isolation"]),
         _number(body, "first_uid", range(1000, 2**32 - 2**20)),

@@ -1,9 +1,10 @@
 """Giving root away: the process that speaks HTTP and parses guests' bytes keeps none of it (design, decision 5).
 
 Called once, at start-up, after whatever needs root has been started (the sandbox server) or bound, and while the
-process has one thread. Interpreter, packages and data directory may lie below directories that only root may enter (`/root`, a
-private /tmp). Those stay reachable through a mount namespace of our own, in which such a closed directory is covered by
-an empty one that holds nothing but what we need: the rest of it is hidden from then on, which is a gain, not a price.
+process has one thread. Interpreter, packages and data directory may lie below directories that only root may enter
+(`/root`, a private /tmp). Those stay reachable through a mount namespace of our own, in which such a closed directory
+is covered by an empty one that holds nothing but what we need: the rest of it is hidden from then on, which is a gain,
+not a price.
 """
 
 import contextlib

@@ -1,8 +1,9 @@
 """The file system every sandbox of one runtime sees before its own parts are added: minimal and read-only.
 
 Built on a tmpfs in the fork server's own mount namespace, then made its root with the host's detached. Nothing of the
-host is in it but programs and libraries (/usr), the interpreter's prefix (/var/lang), the runtime client
+host is in it but programs and libraries (/usr), the runtime's interpreter (/var/lang), the runtime client
 (/var/runtime) and public certificates. Sandboxes get copies of this namespace, so what isn't here can't be reached.
+A Python that only makes the sandboxes of another runtime is hidden again before any guest runs.
 """
 
 import contextlib
@@ -13,12 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lamplighter.sandbox import linux
+from lamplighter.sandbox.messages import Runtime
 
 GUEST_UID, GUEST_GID = 993, 990  # as AWS's sandbox user appears to functions
 PACKAGE = "/mnt"  # where the fork server finds its own code
+_LANG = "/var/lang"
+_PYTHON = PACKAGE + "/python"  # the prefix of a Python that is not the runtime's
 STAND_INS = (PACKAGE, "/var/task", "/opt")  # what the fork server unmounts once it is up
-# As AWS sets it. The dynamic linker reads it when the fork server starts, for all sandboxes that are forked from it.
-LIBRARY_PATH = "/var/lang/lib:/lib64:/usr/lib64:/var/runtime:/var/runtime/lib:/var/task:/var/task/lib:/opt/lib"
+_LIBRARY_PATH = "/var/lang/lib:/lib64:/usr/lib64:/var/runtime:/var/runtime/lib:/var/task:/var/task/lib:/opt/lib"
 _READ_ONLY = linux.ATTR_RDONLY | linux.ATTR_NOSUID | linux.ATTR_NODEV
 _DEVICES = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9)}
 _EMPTY = (
@@ -51,24 +54,31 @@ _FILES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Interpreter:
-    """Where a runtime's interpreter really is, and how it is called inside."""
+class _Program:
+    """A program of the host's: its real file is prefix/bin/name."""
 
     prefix: str
-    inside: str
+    name: str
 
     @classmethod
-    def at(cls, path: str) -> "Interpreter":
+    def at(cls, path: str) -> "_Program":
         real = os.path.realpath(path)
-        prefix = os.path.dirname(os.path.dirname(real))
-        return cls(prefix, "/var/lang/bin/" + os.path.basename(real))
+        return cls(os.path.dirname(os.path.dirname(real)), os.path.basename(real))
 
 
-def enter(mount_point: str, interpreter: Interpreter, client: str) -> None:
-    """Build the root and make it this process's. The caller is pid 1 of a new pid namespace with one thread.
+def library_path(runtime: Runtime) -> str:
+    """The dynamic linker reads it when the fork server starts, for all sandboxes that are forked from it: so for Python
+    it is as AWS sets it."""
+    return _LIBRARY_PATH if runtime.kind == "python" else f"{_PYTHON}/lib"
 
-    mount_point: any directory; the mount over it exists in our namespace only and goes with it.
+
+def enter(mount_point: str, runtime: Runtime) -> str:
+    """Build the root and make it this process's. Gives the path, inside, of the Python for the fork server.
+
+    The caller is pid 1 of a new pid namespace with one thread. mount_point: any directory; the mount over it exists in
+    our namespace only and goes with it.
     """
+    python = _Program.at(runtime.interpreter)
     linux.unshare(linux.CLONE_NEWNS)
     linux.mount("none", "/", None, linux.MS_REC | linux.MS_PRIVATE)
     linux.mount("tmpfs", mount_point, "tmpfs", linux.MS_NOSUID, "mode=755,size=16m")
@@ -78,16 +88,23 @@ def enter(mount_point: str, interpreter: Interpreter, client: str) -> None:
     os.chmod("tmp", 0o1777)
     _write_etc()
     _bind("/usr", "usr")
-    _bind_prefix(interpreter)
+    if runtime.kind == "python":
+        _bind_prefix(python)
+    elif runtime.program:
+        _bind_program(_Program.at(runtime.program))
+    _hide_the_operators()
     _link_usr()
-    _bind(client, "var/runtime")
+    if runtime.client:
+        _bind(runtime.client, "var/runtime")
     _make_devices()
     _copy_package()
+    inside = _LANG if runtime.kind == "python" else _bind_python(python)
     linux.mount("proc", "proc", "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
     linux.pivot_root(".", ".")  # the old root is now on top of the new one, at the same place
     linux.unmount(".")
     os.chdir("/")
     linux.restrict_mount("/", linux.ATTR_RDONLY | linux.ATTR_NOSUID | linux.ATTR_NODEV)
+    return f"{inside}/bin/{python.name}"
 
 
 def _write_etc() -> None:
@@ -107,7 +124,8 @@ def _write_etc() -> None:
 
 
 def _bind(source: str, target: str) -> None:
-    """The host's tree at `source`, read-only. With what is mounted below it: a user namespace allows nothing else."""
+    """The host's tree (or file) at `source`, read-only. With what is mounted below it: a user namespace allows nothing
+    else."""
     tree = linux.clone_tree(-100, os.path.realpath(source), recursive=True)
     try:
         linux.restrict_mount(tree, _READ_ONLY, recursive=True)
@@ -116,12 +134,39 @@ def _bind(source: str, target: str) -> None:
         os.close(tree)
 
 
-def _bind_prefix(interpreter: Interpreter) -> None:
+def _bind_prefix(interpreter: _Program) -> None:
+    """All of it: nobody can tell what belongs to a Python and what does not."""
     if interpreter.prefix == "/usr":
         os.rmdir("var/lang")
         os.symlink("/usr", "var/lang")
     else:
         _bind(interpreter.prefix, "var/lang")
+
+
+def _bind_program(program: _Program) -> None:
+    """The program and the libraries beside it: the rest of its prefix, which may be /usr/local, is not for guests."""
+    if program.prefix == "/usr":
+        os.rmdir("var/lang")
+        os.symlink("/usr", "var/lang")
+        return
+    os.mkdir("var/lang/bin")
+    Path("var/lang/bin", program.name).touch()
+    _bind(f"{program.prefix}/bin/{program.name}", f"var/lang/bin/{program.name}")
+    if os.path.isdir(program.prefix + "/lib"):
+        os.mkdir("var/lang/lib")
+        _bind(program.prefix + "/lib", "var/lang/lib")
+
+
+def _bind_python(python: _Program) -> str:
+    """A Python that is not the runtime's, where it is unmounted before any guest runs. Gives its prefix inside."""
+    if python.prefix == "/usr":
+        return "/usr"
+    os.mkdir("." + _PYTHON)
+    _bind(python.prefix, "." + _PYTHON)
+    return _PYTHON
+
+
+def _hide_the_operators() -> None:
     for hidden in _HIDDEN:
         if os.path.isdir(hidden):
             linux.mount("var/task", hidden, None, linux.MS_BIND)

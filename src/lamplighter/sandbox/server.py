@@ -59,7 +59,7 @@ class Server:
         self._channel = channel
         self._told = told
         self._cgroups = cgroups
-        self._code = Code(told.code_root, told.run_dir, told.client)
+        self._code = Code(told.code_root, told.run_dir)
         self._isolated = told.isolation != "none"
         self._selector = selectors.DefaultSelector()
         self._forkservers: dict[str, ForkServerProcess] = {}
@@ -188,6 +188,7 @@ class Server:
             return
         mounts: list[int] = []
         scratch = None
+        client = self._told.runtimes[asked.runtime].client
         try:
             if self._isolated:
                 mounts.append(self._code.task(asked.code))
@@ -198,7 +199,7 @@ class Server:
                 "variables": asked.variables,
                 "command": asked.command,
                 "ephemeral_storage": asked.ephemeral_storage,
-                "places": self._code.places(asked.code, asked.layers, scratch) if scratch else {},
+                "places": self._code.places(asked.code, asked.layers, scratch, client) if scratch else {},
             }
             record = waiting.popleft() if waiting else self._prepare(home)
         except OSError:

@@ -30,6 +30,8 @@ class ForkServerProcess:
 def spawn(told: Configuration, runtime: str, pid_namespace: int) -> ForkServerProcess:
     """Returns at once: requests sent now are read when it is up; that it never came up shows as end of file."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    given = told.runtimes[runtime]
+    client = "/var/runtime" if told.isolation != "none" else given.client
     with theirs:
         isolated = told.isolation != "none"
         try:
@@ -43,7 +45,7 @@ def spawn(told: Configuration, runtime: str, pid_namespace: int) -> ForkServerPr
     channel = Channel(ours)
     channel.send(
         {
-            "client": "/var/runtime" if isolated else told.client,
+            "client": client if given.kind == "python" else None,
             "isolated": isolated,
             "unmount": root.STAND_INS,
             "seccomp": base64.b64encode(seccomp.program(linux.MACHINE)).decode() if isolated else "",
@@ -67,17 +69,15 @@ def _become_forkserver(told: Configuration, runtime: str, channel: int) -> NoRet
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
         os.umask(0o022)
-        program, variables = told.runtimes[runtime].interpreter, dict(_VARIABLES)
+        given, variables = told.runtimes[runtime], dict(_VARIABLES)
         if told.isolation == "none":
-            package = str(Path(__file__).parents[2])
+            python, package = given.interpreter, str(Path(__file__).parents[2])
             os.chdir("/")
         else:
-            interpreter = root.Interpreter.at(program)
-            root.enter(os.path.join(told.run_dir, "root"), interpreter, told.client)
-            program, package = interpreter.inside, root.PACKAGE
+            python, package = root.enter(os.path.join(told.run_dir, "root"), given), root.PACKAGE
             os.chdir(package)
-            variables["LD_LIBRARY_PATH"] = root.LIBRARY_PATH
-        os.execve(program, [program, *_MODULE], variables | {"PYTHONPATH": package})
+            variables["LD_LIBRARY_PATH"] = root.library_path(given)
+        os.execve(python, [python, *_MODULE], variables | {"PYTHONPATH": package})
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
         os.write(2, f"lamplighter: fork server of {runtime}: {error.strerror}{where}\n".encode())

@@ -254,7 +254,7 @@ class EventQueue(Protocol):
         ...
 
     async def enqueue(self, *events: Event) -> None:
-        """All or none. One whose id waits already is left as it is."""
+        """All or none. One that waits already, by its id and `accepted`, is left as it is."""
         ...
 
     async def queues(self) -> Mapping[str, float]:

@@ -18,8 +18,10 @@ class DataDirectory:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.database = path / "lamplighter.db"
+        self.events = path / "events.db"
         self.blobs = path / "blobs"
         self.code = path / "code"  # unpacked packages; a cache that can be made again from the blobs
+        self.logs = path / "logs"
         self._lock: int | None = None
 
     def __enter__(self) -> Self:

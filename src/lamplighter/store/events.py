@@ -34,6 +34,7 @@ class _Change:
     then: tuple[Event, ...] = ()
     died: str | None = None
     retried: Event | None = None
+    position: int | None = None  # of the event that is settled or retried, if it is claimed
 
     @property
     def size(self) -> int:
@@ -50,7 +51,7 @@ class SqliteEventQueue:
         self._writing: asyncio.Task[None] | None = None
         self._failed = False  # the last transaction: a full disk may still take one that makes room
         self._claimed: dict[str, set[int]] = {}  # positions, by queue
-        self._positions: dict[str, int] = {}  # of claimed events, by id
+        self._positions: dict[tuple[float, str], int] = {}  # of claimed events, by acceptance and id
 
     async def close(self) -> None:
         """What was asked for is still written."""
@@ -66,14 +67,19 @@ class SqliteEventQueue:
         await self._write(_Change(self._answer(), enqueued=events))
 
     async def settle(self, event: Event, then: Sequence[Event] = (), died: str | None = None) -> None:
-        await self._write(_Change(self._answer(), settled=event, then=tuple(then), died=died))
+        await self._write(
+            _Change(self._answer(), settled=event, then=tuple(then), died=died, position=self._claim_of(event))
+        )
 
     async def retry(self, event: Event) -> None:
-        await self._write(_Change(self._answer(), retried=event))
+        await self._write(_Change(self._answer(), retried=event, position=self._claim_of(event)))
 
     def release(self, events: Iterable[Event]) -> None:
         for event in events:
             self._unclaim(event)
+
+    def _claim_of(self, event: Event) -> int | None:
+        return self._positions.get((event.accepted, event.id))
 
     def _answer(self) -> asyncio.Future[None]:
         return asyncio.get_running_loop().create_future()
@@ -128,7 +134,7 @@ class SqliteEventQueue:
             callback(event.queue, event.due)
 
     def _unclaim(self, event: Event) -> None:
-        position = self._positions.pop(event.id, None)
+        position = self._positions.pop((event.accepted, event.id), None)
         if position is not None:
             claimed = self._claimed[event.queue]
             claimed.remove(position)
@@ -156,55 +162,67 @@ class SqliteEventQueue:
         if not found:
             return (), following
         rows = self._database.rows(sql.READ, (_keys(found),))
-        for row in rows:
-            self._claimed.setdefault(queue, set()).add(row[0])
-            self._positions[row[1]] = row[0]
-        return _events(rows), following
+        events = _events(rows)
+        for (position, *_), event in zip(rows, events, strict=True):
+            self._claimed.setdefault(queue, set()).add(position)
+            self._positions[event.accepted, event.id] = position
+        return events, following
 
     async def counts(self) -> Sequence[QueueCounts]:
-        died: dict[str, dict[str, int]] = {}
-        for queue, reason, count in self._database.rows(sql.DEATHS):
-            died.setdefault(queue, {})[reason] = count
-        found = {
-            queue: QueueCounts(queue, count - tried, tried, size, oldest, died.get(queue, {}))
-            for queue, count, tried, size, oldest in self._database.rows(sql.COUNTS)
-        }
-        for queue in died.keys() - found.keys():
-            found[queue] = QueueCounts(queue, 0, 0, 0, None, died[queue])
-        return [found[queue] for queue in sorted(found)]
+        return read_counts(self._database.rows)
 
     async def peek(self, queue: str, limit: int) -> Sequence[Event]:
         return _events(self._database.rows(sql.PEEK, (queue, limit)))
 
 
+def read_counts(rows: Callable[[str], list[Any]]) -> Sequence[QueueCounts]:
+    """`rows`: what a statement finds. For those, too, who only look at the database."""
+    died: dict[str, dict[str, int]] = {}
+    for queue, reason, count in rows(sql.DEATHS):
+        died.setdefault(queue, {})[reason] = count
+    found = {
+        queue: QueueCounts(queue, count - tried, tried, size, oldest, died.get(queue, {}))
+        for queue, count, tried, size, oldest in rows(sql.COUNTS)
+    }
+    for queue in died.keys() - found.keys():
+        found[queue] = QueueCounts(queue, 0, 0, 0, None, died[queue])
+    return [found[queue] for queue in sorted(found)]
+
+
 def _apply(transaction: Transaction, group: Sequence[_Change]) -> None:
     """In the writer thread: all of a group's changes."""
-    settled = [change for change in group if change.settled is not None]
-    following = [change for change in settled if change.then or change.died]
-    if following:  # those that were settled before have no consequences again
-        present = {id for (id,) in transaction.execute(sql.PRESENT, (_settled(following),))}
-        first = {change.settled.id: change for change in reversed(following) if change.settled is not None}
-        following = [first[id] for id in first.keys() & present]
+    settled: dict[int, _Change] = {}  # by position
+    for change in group:
+        if change.settled is not None and (position := _position(transaction, change, change.settled)) is not None:
+            settled.setdefault(position, change)
+    following = {position for position, change in settled.items() if change.then or change.died}
+    if following:  # what is not there any more has no consequences again
+        following = {position for (position,) in transaction.execute(sql.PRESENT, (_keys(following),))}
     inserted = [event for change in group for event in change.enqueued]
-    inserted += [event for change in following for event in change.then]
+    for position in following:
+        change = settled[position]
+        inserted.extend(change.then)
+        if change.died is not None and change.settled is not None:
+            transaction.execute(sql.DIED, (change.settled.queue, change.died))
     for start in range(0, len(inserted), _ROWS):
         rows = inserted[start : start + _ROWS]
         transaction.execute(sql.insert(len(rows)), [value for event in rows for value in _row(event)])
-    for change in following:
-        if change.died is not None and change.settled is not None:
-            transaction.execute(sql.DIED, (change.settled.queue, change.died))
     if settled:
-        transaction.execute(sql.DELETE, (_settled(settled),))
+        transaction.execute(sql.DELETE, (_keys(settled),))
     for change in group:
         if (event := change.retried) is not None:
-            transaction.execute(sql.RETRY, (event.due, event.attempts, event.state, event.id))
+            position = _position(transaction, change, event)
+            transaction.execute(sql.RETRY, (event.due, event.attempts, event.state, position))
 
 
-def _settled(changes: Sequence[_Change]) -> str:
-    return _keys(change.settled.id for change in changes if change.settled is not None)
+def _position(transaction: Transaction, change: _Change, event: Event) -> int | None:
+    if change.position is not None:
+        return change.position
+    found = transaction.execute(sql.POSITION, (event.accepted, event.id)).fetchone()
+    return None if found is None else found[0]
 
 
-def _keys(keys: Iterable[str | int]) -> str:
+def _keys(keys: Iterable[int]) -> str:
     return orjson.dumps(list(keys)).decode()
 
 

@@ -4,11 +4,13 @@ The columns of a table are what is searched for; the rest of a value travels as 
 of FunctionVersion (which must have a default) needs no migration and older documents stay readable.
 """
 
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
 from lamplighter.model.functions import CodePackage, FunctionId, FunctionVersion, LayerRef
+
+LARGEST_NUMBER: Final = 2**63 - 1  # of a column
 
 
 def to_text(function: FunctionVersion) -> str:
@@ -35,5 +37,7 @@ def is_settled(function: FunctionVersion) -> bool:
 
 
 def number(version: str) -> int:
-    """The order of versions: $LATEST is 0."""
-    return int(version) if version.isdecimal() else 0
+    """The order of versions: $LATEST is 0. A marker may name any number: those too large to be one are behind all."""
+    if not version.isdecimal():
+        return 0
+    return int(version) if len(version) < len(str(LARGEST_NUMBER)) else LARGEST_NUMBER

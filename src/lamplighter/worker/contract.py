@@ -7,6 +7,7 @@ from typing import Protocol
 
 from lamplighter.model.functions import FunctionVersion
 from lamplighter.model.invocation import Invocation, Outcome
+from lamplighter.worker.stream import Stream
 
 
 class Environment(Protocol):
@@ -28,8 +29,10 @@ class Environment(Protocol):
         """Call back once, when a busy environment is no longer so; it may be dead then."""
         ...
 
-    async def run(self, invocation: Invocation) -> Outcome:
+    async def run(self, invocation: Invocation, stream: Stream | None = None) -> Outcome:
         """Run one invocation to its answer, the runtime's death or the function's time-out, whichever is first.
+
+        `stream`: takes the answer as it comes, if the function streams it; the outcome then says how it ended.
 
         A function's failure is an Outcome with `error`, never an exception. WorkerError: it could not be run at all."""
         ...

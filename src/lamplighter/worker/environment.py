@@ -23,10 +23,12 @@ from lamplighter.worker.contract import WorkerError
 from lamplighter.worker.lifecycle import Signal, State, follow
 from lamplighter.worker.logs import Logs
 from lamplighter.worker.runtime_api import RuntimeApi
+from lamplighter.worker.stream import Stream
 
 INIT_LIMIT = 10.0  # seconds (AWS: spec 3.1)
 _LAST_WORDS = 0.05  # seconds for what a dead runtime wrote to be read, if a child of its keeps a connection open
 _LEAVE = 0.3  # seconds that a runtime may take to exit by itself after an init error
+_PEAK_AGE = 0.05  # seconds for which a look at the memory's peak holds
 _TICK = 0.002  # seconds; timers of the loop are no finer
 
 _log = logging.getLogger(__name__)
@@ -62,7 +64,11 @@ class LiveEnvironment:
         self._invocation: Invocation | None = None
         self._answer: Answer | None = None
         self._outcome: Outcome | None = None  # what it will be given
+        self._stream: Stream | None = None
+        self._broken = False  # its stream broke off, and the reason is not known yet
         self._began = 0.0
+        self._peak: int | None = None  # of the memory, as of then
+        self._peak_at = float("-inf")
         self._deadline = 0.0  # on the loop's own clock, as are timers
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
@@ -89,12 +95,13 @@ class LiveEnvironment:
             self._logs.write(log_lines.init_start(self.function))
         await self._start()
 
-    async def run(self, invocation: Invocation) -> Outcome:
+    async def run(self, invocation: Invocation, stream: Stream | None = None) -> Outcome:
         if self._state is State.DEAD:
             raise WorkerError("the environment is gone")
         if self._invocation is not None:
             raise WorkerError("an environment runs one invocation at a time")
         self._invocation = invocation
+        self._stream = stream
         self._answer = answer = Answer(self._loop)
         if self._state is State.READY:
             self._open()
@@ -129,6 +136,8 @@ class LiveEnvironment:
         else:
             self._limit_cpu()
             self._init_duration = (self._clock.monotonic() - self._init_began) * 1000
+            if self._logs.wanted:
+                self._logs.drain()  # what was written in init comes before the first START
             if self._invocation is not None:
                 self._open()
                 self._give()
@@ -139,7 +148,22 @@ class LiveEnvironment:
 
     def answer_too_large(self) -> None:
         self._state = follow(self._state, Signal.ANSWERED)
-        self._outcome = Outcome(failures.TOO_LARGE, "Unhandled")
+        self._outcome = Outcome(failures.TOO_LARGE, "Unhandled", error_type=failures.TOO_LARGE_TYPE)
+
+    def streamed(self, error: tuple[str, bytes] | None) -> None:
+        self._state = follow(self._state, Signal.ANSWERED)
+        if error is None:
+            self._outcome = Outcome(b"")
+        else:
+            error_type, payload = error
+            self._outcome = Outcome(payload, "Unhandled", error_type=error_type)
+
+    def broke_off(self) -> None:
+        """Settled in a moment, so that a death can be told as the reason."""
+        assert self._invocation is not None
+        self.streamed((failures.TRUNCATED, failures.truncated(self._invocation.request_id)))
+        self._broken = True
+        self._loop.call_later(_LEAVE, self._give_up, self._invocation)
 
     def init_failed(self, body: bytes, error_type: str) -> None:
         """Settled when the runtime exits, as it should now, so that its last output is in the log."""
@@ -162,14 +186,15 @@ class LiveEnvironment:
         if invocation.log_tail:
             self._logs.collect_tail()
         if self._logs.wanted:
-            self._logs.write(log_lines.start(invocation.request_id, self.function.version))
+            self._logs.later(log_lines.start, invocation.request_id, self.function.version)
 
     def _give(self) -> None:
         invocation = self._invocation
         assert invocation is not None
         self._state = follow(self._state, Signal.GIVEN)
         deadline = self._clock.now() + self._deadline - self._loop.time()
-        self._api.give(invocation.request_id, _event_head(invocation, int(deadline * 1000)), invocation.payload)
+        head = _event_head(invocation, int(deadline * 1000))
+        self._api.give(invocation.request_id, head, invocation.payload, self._stream)
 
     def _settle(self) -> None:
         answer, outcome = self._answer, self._outcome
@@ -183,35 +208,53 @@ class LiveEnvironment:
         assert invocation is not None
         if self._logs.wanted:
             duration = (self._clock.monotonic() - self._began) * 1000
-            peak = self._sandbox.memory_peak() if self._sandbox is not None else None
             self._logs.drain()
-            self._logs.write(
-                log_lines.end(invocation.request_id),
-                log_lines.report(
-                    invocation.request_id, duration, self.function.memory_size, peak, self._init_duration, status
-                ),
+            self._logs.later(
+                log_lines.end_and_report,
+                invocation.request_id,
+                duration,
+                self.function.memory_size,
+                self._memory_peak(),
+                self._init_duration,
+                status,
             )
         if self._outcome is not None and invocation.log_tail:
-            self._outcome = Outcome(self._outcome.payload, self._outcome.error, self._logs.tail())
+            told = self._outcome
+            self._outcome = Outcome(told.payload, told.error, self._logs.tail(), told.error_type)
         self._init_duration = None
         self._free()
 
+    def _memory_peak(self) -> int | None:
+        """Read once in a while: with many short invocations, each would otherwise pay for a look at the cgroup."""
+        now = self._loop.time()
+        if self._sandbox is not None and now - self._peak_at > _PEAK_AGE:
+            self._peak_at = now
+            self._peak = self._sandbox.memory_peak()
+        return self._peak
+
+    def _give_up(self, invocation: Invocation) -> None:
+        """Nothing more is known of why this invocation's stream broke off."""
+        if self._invocation is invocation:
+            self._broken = False
+            self.read()
+
     def _free(self) -> None:
-        self._invocation = None
+        self._invocation = self._stream = None
+        self._broken = False
         if self._on_free is not None:
             callback, self._on_free = self._on_free, None
             callback()
 
     # Failures
 
-    def _fail(self, signal: Signal, payload: bytes, status: str, *lines: bytes) -> None:
+    def _fail(self, signal: Signal, payload: bytes, status: str, *lines: bytes, error_type: str | None = None) -> None:
         """The invocation in hand ends with `payload`, unless it was answered already, and so does the environment."""
         assert self._invocation is not None
         self._logs.drain()
         if self._logs.wanted:
             self._logs.write(*lines)
-        if self._state is not State.ANSWERED:
-            self._outcome = Outcome(payload, "Unhandled")
+        if self._state is not State.ANSWERED or self._broken:
+            self._outcome = Outcome(payload, "Unhandled", error_type=error_type)
         self._state = follow(self._state, signal)
         self._finish(status)
         self._die(Signal.ENDED)
@@ -224,7 +267,8 @@ class LiveEnvironment:
         lines = [log_lines.timed_out(self._clock.now(), invocation.request_id, timeout)]
         if self._state is State.SUPPRESSED_INIT:
             lines.insert(0, self._init_report("invoke", None))
-        self._fail(Signal.TIMED_OUT, failures.timed_out(invocation.request_id, timeout), "Status: timeout", *lines)
+        payload = failures.timed_out(invocation.request_id, timeout)
+        self._fail(Signal.TIMED_OUT, payload, "Status: timeout", *lines, error_type=failures.TIMED_OUT)
 
     def _exited(self, sandbox: Sandbox, exited: asyncio.Future[Exit]) -> None:
         """The runtime process is gone; first read what it wrote before."""
@@ -244,8 +288,11 @@ class LiveEnvironment:
             return
         if self._state in (State.INIT, State.SUPPRESSED_INIT):
             request_id = self._invocation.request_id if self._invocation is not None else ""
-            payload, error_type = self._init_error or (failures.exited(request_id, exit), failures.EXIT_ERROR)
-            self._fail_init(payload, error_type)
+            if self._init_error is not None:
+                self._fail_init(*self._init_error)
+            else:
+                line = log_lines.crashed(request_id, failures.reason(exit))
+                self._fail_init(failures.exited(request_id, exit), failures.exit_type(exit), line)
         elif self._state is State.READY:
             self._die(Signal.EXITED)
         else:
@@ -254,15 +301,21 @@ class LiveEnvironment:
             self._fail(
                 Signal.EXITED,
                 failures.exited(request_id, exit),
-                f"Status: error\tError Type: {failures.EXIT_ERROR}",
+                f"Status: error\tError Type: {failures.exit_type(exit)}",
                 log_lines.crashed(request_id, failures.reason(exit)),
+                error_type=failures.TRUNCATED if self._begun_to_stream() else failures.exit_type(exit),
             )
 
-    def _fail_init(self, payload: bytes, error_type: str | None) -> None:
-        """`error_type` None: init took too long."""
+    def _begun_to_stream(self) -> bool:
+        return self._stream is not None and self._stream.begun
+
+    def _fail_init(self, payload: bytes, error_type: str | None, *lines: bytes) -> None:
+        """`error_type` None: init took too long. `lines`: for the log of the invocation that it is the end of."""
         if self._state is State.SUPPRESSED_INIT:
             report = self._init_report("invoke", error_type)
-            self._fail(Signal.INIT_FAILED, payload, f"Status: error\tError Type: {error_type}", report)
+            noticed = error_type if self._init_error is None else None
+            status = f"Status: error\tError Type: {error_type}"
+            self._fail(Signal.INIT_FAILED, payload, status, report, *lines, error_type=noticed)
             return
         self._logs.drain()
         if self._logs.wanted:

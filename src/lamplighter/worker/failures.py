@@ -8,17 +8,25 @@ import re
 import orjson
 
 from lamplighter.sandbox.contract import Exit
+from lamplighter.worker.stream import STREAM_LIMIT
 
 RESPONSE_LIMIT = 6_291_556  # bytes of a buffered response
 
-TOO_LARGE = orjson.dumps(
-    {
-        "errorType": "Function.ResponseSizeTooLarge",
-        "errorMessage": f"Response payload size exceeded maximum allowed payload size ({RESPONSE_LIMIT} bytes).",
-    }
-)
+TOO_LARGE_TYPE = "Function.ResponseSizeTooLarge"
+
+
+def _too_large(limit: int) -> bytes:
+    message = f"Response payload size exceeded maximum allowed payload size ({limit} bytes)."
+    return orjson.dumps({"errorType": TOO_LARGE_TYPE, "errorMessage": message})
+
+
+TOO_LARGE = _too_large(RESPONSE_LIMIT)
+STREAM_TOO_LARGE = (TOO_LARGE_TYPE, _too_large(STREAM_LIMIT))
 
 EXIT_ERROR = "Runtime.ExitError"
+TIMED_OUT = "Sandbox.Timedout"
+TRUNCATED = "Runtime.TruncatedResponse"  # a streamed response whose end never came, whatever the reason
+INVALID_ENTRYPOINT = "Runtime.InvalidEntrypoint"
 
 # AWS's agent is written in Go: signals carry Go's names.
 SIGNALS = {
@@ -50,6 +58,8 @@ _ERROR_TYPE = re.compile(r"(?:Runtime|Function)\.[A-Z][a-zA-Z]+")
 
 def reason(exit: Exit) -> str:
     """How the process ended, in AWS's words."""
+    if exit.refusal is not None:
+        return exit.refusal
     if exit.signal is not None:
         return f"Runtime exited with error: signal: {SIGNALS.get(exit.signal, f'signal {exit.signal}')}"
     if exit.code:
@@ -57,14 +67,24 @@ def reason(exit: Exit) -> str:
     return "Runtime exited without providing a reason"
 
 
+def exit_type(exit: Exit) -> str:
+    return EXIT_ERROR if exit.refusal is None else INVALID_ENTRYPOINT
+
+
 def exited(request_id: str, exit: Exit) -> bytes:
-    return orjson.dumps({"errorType": EXIT_ERROR, "errorMessage": f"RequestId: {request_id} Error: {reason(exit)}"})
+    message = f"RequestId: {request_id} Error: {reason(exit)}"
+    return orjson.dumps({"errorType": exit_type(exit), "errorMessage": message})
 
 
 def timed_out(request_id: str, timeout: int) -> bytes:
     """`timeout`: seconds, the function's."""
     message = f"RequestId: {request_id} Error: Task timed out after {timeout:.2f} seconds"
-    return orjson.dumps({"errorType": "Sandbox.Timedout", "errorMessage": message})
+    return orjson.dumps({"errorType": TIMED_OUT, "errorMessage": message})
+
+
+def truncated(request_id: str) -> bytes:
+    message = f"RequestId: {request_id} Error: The response was broken off before its end"
+    return orjson.dumps({"errorType": TRUNCATED, "errorMessage": message})
 
 
 def error_type(posted: str) -> str:

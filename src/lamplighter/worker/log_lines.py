@@ -1,6 +1,6 @@
 """The lines that the service itself writes into a function's log, in text form (AWS: spec 3.6).
 
-Texts only: figures come in as arguments, milliseconds and bytes. Each line is returned without its line end.
+Texts only: figures come in as arguments, milliseconds and bytes. What is returned ends without a line end.
 """
 
 import math
@@ -31,11 +31,7 @@ def start(request_id: str, version: str) -> bytes:
     return f"START RequestId: {request_id} Version: {version}".encode()
 
 
-def end(request_id: str) -> bytes:
-    return f"END RequestId: {request_id}".encode()
-
-
-def report(
+def end_and_report(
     request_id: str,
     duration: float,
     memory_size: int,
@@ -45,8 +41,10 @@ def report(
 ) -> bytes:
     """`memory_size` in MB, `memory_peak` in bytes. Init is billed with the first invocation (AWS: since 2025-08)."""
     billed = math.ceil(duration + (init_duration or 0.0))
-    line = f"REPORT RequestId: {request_id}\tDuration: {duration:.2f} ms\tBilled Duration: {billed} ms\t"
-    line += f"Memory Size: {memory_size} MB\t"
+    line = (
+        f"END RequestId: {request_id}\nREPORT RequestId: {request_id}\t"
+        f"Duration: {duration:.2f} ms\tBilled Duration: {billed} ms\tMemory Size: {memory_size} MB\t"
+    )
     if memory_peak is not None:  # without cgroups nobody knows, and a made-up figure would be worse than none
         line += f"Max Memory Used: {math.ceil(memory_peak / 1048576)} MB\t"
     if init_duration is not None:

@@ -1,18 +1,41 @@
 """One environment's log: what the runtime writes to its pipe, and the service's own lines among it.
 
 The pipe is always emptied, with bounded memory, or the function would block on `print`. Beyond that, nothing is done
-that nobody asked for: without a sink and without a wanted tail, bytes are read and dropped. A guest decides what is in
-the pipe, so every buffer here has a limit.
+that nobody asked for: without a sink and without a wanted tail, bytes are read and dropped. What goes to the sink is
+handed on as it is, unsplit, and the service's own lines as what they will be made of: an invocation does not wait for
+either. A guest decides what is in the pipe, so every buffer here has a limit.
 """
 
+import array
 import asyncio
+import fcntl
 import os
-from collections.abc import Callable, Sequence
+import termios
+from collections.abc import Callable
+from typing import Any, Protocol
 
+from lamplighter.model.clock import Clock
 from lamplighter.model.functions import FunctionVersion
 
-# Gets (function version, log stream, whole lines without their line ends), in the event loop; must not wait.
-LogSink = Callable[[FunctionVersion, str, Sequence[bytes]], None]
+
+class LogSink(Protocol):
+    """Where one environment's log goes. Called in the event loop; must not wait. `now`: seconds since the epoch."""
+
+    def lines(self, now: float, data: bytes) -> None:
+        """Whole lines, each with its line end (the last one may lack it)."""
+        ...
+
+    def message(self, now: float, data: bytes) -> None:
+        """One entry of the log, whatever is in it."""
+        ...
+
+    def later(self, now: float, make: Callable[..., bytes], arguments: tuple[Any, ...]) -> None:
+        """Lines that `make` gives once they are needed."""
+        ...
+
+
+# Gives an environment of the version, with this log stream, its sink.
+OpenLog = Callable[[FunctionVersion, str], LogSink]
 
 TAIL = 4096  # bytes of the log that Invoke returns on request (AWS: spec 2.1)
 _READ = 65536
@@ -23,19 +46,15 @@ _READS_AT_ONCE = 32  # of one turn: a function that floods its log keeps the loo
 class Logs:
     """Owns the reading of `pipe` from `attach` to `detach`; the sandbox owns the descriptor."""
 
-    def __init__(self, function: FunctionVersion, stream: str, sink: LogSink | None) -> None:
-        self._function = function
-        self._stream = stream
+    def __init__(self, clock: Clock, sink: LogSink | None) -> None:
+        self._now = clock.now
         self._sink = sink
+        self.wanted = sink is not None  # False: the service's own lines need not even be made
+        self._unread = array.array("i", [0])
         self._loop = asyncio.get_running_loop()
         self._pipe = -1
         self._partial = b""  # an unfinished line, for the sink
         self._tail: bytearray | None = None
-
-    @property
-    def wanted(self) -> bool:
-        """False: the service's own lines need not even be made."""
-        return self._sink is not None or self._tail is not None
 
     def attach(self, pipe: int) -> None:
         """`pipe`: a non-blocking descriptor."""
@@ -54,30 +73,45 @@ class Logs:
     def drain(self) -> None:
         """Take what has been written so far."""
         for _ in range(_READS_AT_ONCE):
-            if self._pipe < 0 or not self._readable():
+            if self._pipe < 0:
+                return
+            fcntl.ioctl(self._pipe, termios.FIONREAD, self._unread)  # a quarter of the cost of a read in vain
+            if not self._unread[0] or not self._readable():
                 return
 
     def collect_tail(self) -> None:
         """From here on keep the last bytes, until `tail` takes them."""
         self.drain()
         self._tail = bytearray()
+        self.wanted = True
 
     def tail(self) -> bytes | None:
         """The last 4,096 bytes since `collect_tail`; None if it was not called."""
         if self._tail is None:
             return None
         kept, self._tail = bytes(self._tail[-TAIL:]), None
+        self.wanted = self._sink is not None
         return kept
 
     def write(self, *lines: bytes) -> None:
         """Lines of the service's own; an unfinished line of the function's ends before them."""
-        self._finish_line()
+        if self._partial:
+            self._finish_line()
         if self._tail is not None:
-            if self._tail and not self._tail.endswith(b"\n"):
-                self._tail += b"\n"
-            self._keep(b"\n".join(lines) + b"\n")
+            self._keep_lines(b"\n".join(lines) + b"\n")
         if self._sink is not None:
-            self._sink(self._function, self._stream, lines)
+            now = self._now()
+            for line in lines:
+                self._sink.message(now, line + b"\n")
+
+    def later(self, make: Callable[..., bytes], *arguments: Any) -> None:
+        """The same, made when they are needed: lines that every invocation has."""
+        if self._partial:
+            self._finish_line()
+        if self._tail is not None:
+            self._keep_lines(make(*arguments) + b"\n")
+        if self._sink is not None:
+            self._sink.later(self._now(), make, arguments)
 
     def _readable(self) -> bool:
         """Read once; whether there may be more."""
@@ -89,16 +123,19 @@ class Logs:
             self._loop.remove_reader(self._pipe)
             self._pipe = -1
             return False
+        more = len(data) == _READ
         if self._tail is not None:
             self._keep(data)
         if self._sink is not None:
-            *lines, self._partial = (self._partial + data).split(b"\n")
-            if len(self._partial) > _LINE_LIMIT:
-                lines.append(self._partial)
-                self._partial = b""
-            if lines:
-                self._sink(self._function, self._stream, lines)
-        return len(data) == _READ
+            if self._partial:
+                data = self._partial + data
+            end = data.rfind(b"\n") + 1
+            if not end and len(data) > _LINE_LIMIT:
+                end = len(data)
+            if end:
+                self._sink.lines(self._now(), data[:end])
+            self._partial = data[end:]
+        return more
 
     def _keep(self, data: bytes) -> None:
         assert self._tail is not None
@@ -106,7 +143,13 @@ class Logs:
         if len(self._tail) > 2 * TAIL:
             del self._tail[:-TAIL]
 
+    def _keep_lines(self, lines: bytes) -> None:
+        assert self._tail is not None
+        if self._tail and not self._tail.endswith(b"\n"):
+            self._tail += b"\n"
+        self._keep(lines)
+
     def _finish_line(self) -> None:
         if self._partial and self._sink is not None:
-            self._sink(self._function, self._stream, (self._partial,))
+            self._sink.lines(self._now(), self._partial)
             self._partial = b""

@@ -6,6 +6,9 @@ hears of each accepted call through a `Listener`.
 
 Made for the warm path: an event goes out as one write, and a runtime that sends its response and its next `next` in one
 go gets the 202 together with the following event, one write and one wake-up per invocation.
+
+An answer in streaming mode goes on piece by piece if the invocation was given with a `Stream`; else it is collected
+like any other.
 """
 
 import asyncio
@@ -18,7 +21,9 @@ from typing import Protocol, cast
 import httptools
 import orjson
 
+from lamplighter.worker import failures
 from lamplighter.worker.failures import RESPONSE_LIMIT
+from lamplighter.worker.stream import STREAM_LIMIT, Stream, Upload
 
 _PREFIX = b"/2018-06-01/runtime/"
 _NEXT = _PREFIX + b"invocation/next"
@@ -49,6 +54,14 @@ class Listener(Protocol):
 
     def answer_too_large(self) -> None: ...
 
+    def streamed(self, error: tuple[str, bytes] | None) -> None:
+        """Its streamed response is complete, or can't be: `error` is the type and the description of why."""
+        ...
+
+    def broke_off(self) -> None:
+        """It closed its connection in the middle of a streamed response; maybe because it died."""
+        ...
+
     def init_failed(self, body: bytes, error_type: str) -> None: ...
 
     def read(self) -> None:
@@ -73,11 +86,15 @@ _WRONG_METHOD = _reply("405 Method Not Allowed", b"")
 _MALFORMED = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 _WRONG_ID = _refusal("400 Bad Request", "InvalidRequestID", "Invalid request ID")
 _WRONG_MODE = _refusal("400 Bad Request", "InvalidFunctionResponseMode", "Invalid function response mode")
-_TOO_LARGE = _refusal(
-    "413 Request Entity Too Large",
-    "RequestEntityTooLarge",
-    f"Exceeded maximum allowed payload size ({RESPONSE_LIMIT} bytes).",
-)
+
+
+def _too_large(limit: int) -> bytes:
+    message = f"Exceeded maximum allowed payload size ({limit} bytes)."
+    return _refusal("413 Request Entity Too Large", "RequestEntityTooLarge", message)
+
+
+_TOO_LARGE = _too_large(RESPONSE_LIMIT)
+_STREAM_TOO_LARGE = _too_large(STREAM_LIMIT)
 
 
 class RuntimeApi:
@@ -88,6 +105,7 @@ class RuntimeApi:
         self.connections: set[_Connection] = set()
         self.waiting: deque[_Connection] = deque()  # those that asked for the next event, oldest first
         self.uploading: _Connection | None = None  # the one whose body is kept; others' are dropped unread
+        self.stream: Stream | None = None  # where the current invocation's answer goes, as long as it may be streamed
         self.phase = _STARTED
         self._request_id = b""
         self._event: tuple[bytes, bytes] | None = None  # given, but nobody has asked yet
@@ -101,15 +119,17 @@ class RuntimeApi:
 
     def close(self) -> None:
         """Stop listening, hang up. Idempotent."""
+        self.stream = None
         if self._server is not None:
             self._server.close()
             self._server = None
         for connection in tuple(self.connections):
             connection.abort()
 
-    def give(self, request_id: str, head: bytes, payload: bytes) -> None:
+    def give(self, request_id: str, head: bytes, payload: bytes, stream: Stream | None = None) -> None:
         """Start an invocation. `head`: the event's whole HTTP head."""
         self.phase = _RUNNING
+        self.stream = stream
         self._request_id = request_id.encode()
         while self.waiting:
             connection = self.waiting.popleft()
@@ -138,6 +158,13 @@ class RuntimeApi:
             self.waiting.remove(connection)
         if self.uploading is connection:
             self.uploading = None
+            if connection.upload is not None and self.stream is not None:
+                self.phase = _RESPONDED
+                self.stream = None
+                self.listener.broke_off()
+                if self.waiting:
+                    self._asked_early()
+                    self.listener.read()
         self._tell_hang_up()
 
     def next(self, connection: "_Connection") -> bytes | None:
@@ -146,7 +173,10 @@ class RuntimeApi:
             self.waiting.append(connection)
         elif self.phase == _RUNNING:
             if self._event is None:
-                return self._out_of_turn(_READY)
+                if self.uploading is None or self.uploading.upload is None:
+                    return self._out_of_turn(_READY)
+                self.waiting.append(connection)  # it has not waited for our reply: its stream's end is on the way
+                return None
             (head, payload), self._event = self._event, None
             connection.deliver(head, payload)
         elif self.phase == _INIT_FAILED:
@@ -181,12 +211,26 @@ class RuntimeApi:
         self.listener.answered(body, failed)
         return _ACCEPTED
 
+    def streamed(self, error: tuple[str, bytes] | None) -> None:
+        """The streamed answer is over, unless it already was."""
+        if self.stream is not None:
+            self.phase = _RESPONDED
+            self.stream = self.uploading = None
+            self.listener.streamed(error)
+            if self.waiting:
+                self._asked_early()
+
     def init_error(self, body: bytes | None, error_type: str) -> bytes:
         if body is None:
             return _TOO_LARGE
         self.phase = _INIT_FAILED
         self.listener.init_failed(body, error_type)
         return _ACCEPTED
+
+    def _asked_early(self) -> None:
+        """What `next` would have done if it had come in its turn."""
+        self.phase = _READY
+        self.listener.asked()
 
     def _out_of_turn(self, wanted: str) -> bytes:
         return _refusal(
@@ -214,7 +258,6 @@ class _Connection(asyncio.Protocol):
         "_head_reads",
         "_headers",
         "_idle_calls",
-        "_in_head",
         "_last",
         "_out",
         "_parser",
@@ -224,6 +267,7 @@ class _Connection(asyncio.Protocol):
         "_transport",
         "_url",
         "_waits",
+        "upload",
     )
 
     _transport: asyncio.Transport
@@ -248,7 +292,7 @@ class _Connection(asyncio.Protocol):
         self._refusal: bytes | None = None
         self._expects = False
         self._head_bytes = 0
-        self._in_head = True
+        self.upload: Upload | None = None  # of a streamed answer
 
     # asyncio.Protocol
 
@@ -273,12 +317,11 @@ class _Connection(asyncio.Protocol):
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._refuse_malformed()
             return
-        if self._in_head:
-            self._head_reads += 1
-            self._head_bytes += len(data)
-            if self._head_reads > _HEAD_READS or self._head_bytes > _HEAD_LIMIT:
-                self._refuse_malformed()
-                return
+        self._head_reads += 1
+        self._head_bytes += len(data)
+        if self._head_reads > _HEAD_READS or self._head_bytes > _HEAD_LIMIT:
+            self._refuse_malformed()
+            return
         if self._out and not self._waits:
             self._flush()
 
@@ -295,21 +338,29 @@ class _Connection(asyncio.Protocol):
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if len(name) > 13:  # Content-Length at least; most others of a runtime are of no interest
+        length = len(name)  # a quick look: most headers of a runtime are of no interest
+        if length > 13:
             name = name.lower()
             if name.startswith(b"lambda-runtime-function-") or name == b"content-length":
                 self._headers[name] = value
-        elif name.lower() == b"expect":
+        elif length == 12:
+            if name.lower() == b"content-type":
+                self._headers[b"content-type"] = value
+        elif length == 6 and name.lower() == b"expect":
             self._expects = value.lower() == b"100-continue"
 
     def on_headers_complete(self) -> None:
-        self._in_head = False
         self._head_reads = 0
         if self._parser.get_method() != b"POST":
             return
         self._refusal = self._refuse()
         if self._refusal is None and self._api.uploading is None:
-            if int(self._headers.get(b"content-length", b"0")) > RESPONSE_LIMIT:
+            stream = self._api.stream
+            if stream is not None and not self._failed and b"lambda-runtime-function-response-mode" in self._headers:
+                self._api.uploading = self
+                stream.declare(self._headers.get(b"content-type"))
+                self.upload = Upload(stream, self._transport)
+            elif int(self._headers.get(b"content-length", b"0")) > RESPONSE_LIMIT:
                 self._too_large = True
             else:
                 self._api.uploading = self
@@ -319,7 +370,12 @@ class _Connection(asyncio.Protocol):
             self._transport.write(_CONTINUE)
 
     def on_body(self, data: bytes) -> None:
+        self._head_reads = self._head_bytes = 0  # of the trailers, from here on
         if self._body is None:
+            if self.upload is not None:
+                self.upload.take(data)
+                if self.upload.too_large:
+                    self._api.streamed(failures.STREAM_TOO_LARGE)
             return
         self._size += len(data)
         if self._size > RESPONSE_LIMIT:
@@ -381,6 +437,9 @@ class _Connection(asyncio.Protocol):
                 self._reply_idle(_WRONG_METHOD if known else _NOT_FOUND)
         elif method == b"POST":
             refusal = self._refusal
+            if self.upload is not None:
+                self._end(self.upload)
+                return
             if self._api.uploading is self:
                 self._api.uploading = None
             elif refusal is None:  # not the only one: another connection was or will be faster
@@ -405,10 +464,26 @@ class _Connection(asyncio.Protocol):
             trailer = self._headers.get(b"lambda-runtime-function-error-type")
             if trailer is not None:  # the stream broke off in the middle, and says why
                 failed, body = True, _decoded(self._headers.get(b"lambda-runtime-function-error-body", b""))
+        if self._api.stream is not None:
+            self._api.stream.declare(self._headers.get(b"content-type"))
         # The reply stands before the event that the listener may give at once.
         at = len(self._out)
         self._out.append(b"")
         self._out[at] = self._api.answer(body, failed)
+
+    def _end(self, upload: Upload) -> None:
+        """The end of a streamed answer."""
+        upload.resume()
+        if upload.too_large:
+            self._reply_idle(_STREAM_TOO_LARGE)
+            return
+        error_type = self._headers.get(b"lambda-runtime-function-error-type")
+        self._out.append(_ACCEPTED)
+        if error_type is None:
+            self._api.streamed(None)
+        else:
+            described = _decoded(self._headers.get(b"lambda-runtime-function-error-body", b""))
+            self._api.streamed((error_type.decode("latin-1"), described))
 
     # Replies
 

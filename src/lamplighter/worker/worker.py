@@ -14,7 +14,10 @@ from lamplighter.model.functions import FunctionVersion
 from lamplighter.sandbox.contract import Sandbox, SandboxError, Sandboxes, SandboxSpec
 from lamplighter.worker.contract import WorkerError
 from lamplighter.worker.environment import INIT_LIMIT, LiveEnvironment
-from lamplighter.worker.logs import Logs, LogSink
+from lamplighter.worker.logs import Logs, OpenLog
+
+# Gives what a sandbox of the runtime executes with these variables; None: what the sandbox itself knows to run.
+Commands = Callable[[str, Mapping[str, str]], tuple[str, ...] | None]
 
 # Gives AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN (and what else the SDKs should find) for one
 # environment of the version.
@@ -40,13 +43,20 @@ _FIXED = {
     "_AWS_XRAY_DAEMON_ADDRESS": "169.254.100.1",
     "_AWS_XRAY_DAEMON_PORT": "2000",
 }
-# Where a runtime's language looks for packages, by the beginning of the runtime's name.
-_PACKAGE_PATHS = {
+# What differs by runtime, by the beginning of its name: above all where its language looks for packages.
+_BY_RUNTIME = {
     "python": {"PYTHONPATH": "/var/runtime"},
     "nodejs": {
         "NODE_PATH": "/opt/nodejs/node{major}/node_modules:/opt/nodejs/node_modules"
-        ":/var/runtime/node_modules:/var/runtime:/var/task"
+        ":/var/runtime/node_modules:/var/runtime:/var/task",
+        "PWD": "/var/task",  # AWS's runtimes are started by a shell
+        "SHLVL": "0",
     },
+    "provided.al2": {
+        "PATH": "/usr/local/bin:/usr/bin/:/bin:/opt/bin",
+        "LD_LIBRARY_PATH": "/lib64:/usr/lib64:/var/runtime:/var/runtime/lib:/var/task:/var/task/lib:/opt/lib",
+    },
+    "provided.al2023": {name: _DEFAULTS[name] for name in ("PATH", "LD_LIBRARY_PATH")},
 }
 
 
@@ -58,10 +68,12 @@ class Worker:
         sandboxes: Sandboxes,
         clock: Clock,
         credentials: Credentials,
-        logs: LogSink | None = None,
+        logs: OpenLog | None = None,
         init_limit: float = INIT_LIMIT,
+        commands: Commands = lambda runtime, variables: None,
     ) -> None:
         self._sandboxes = sandboxes
+        self._commands = commands
         self._clock = clock
         self._credentials = credentials
         self._logs = logs
@@ -73,7 +85,7 @@ class Worker:
         stream = log_stream(function, self._clock.now())
 
         async def start_sandbox() -> Sandbox:
-            spec = sandbox_spec(function, stream, self._credentials(function))
+            spec = sandbox_spec(function, stream, self._credentials(function), self._commands)
             try:
                 async with self._starting, asyncio.timeout(_START_LIMIT):
                     return await self._sandboxes.start(spec)
@@ -83,7 +95,7 @@ class Worker:
         environment = LiveEnvironment(
             function,
             start_sandbox,
-            Logs(function, stream, self._logs),
+            Logs(self._clock, self._logs(function, stream) if self._logs is not None else None),
             self._clock,
             self._environments.discard,
             self._init_limit,
@@ -111,16 +123,20 @@ def log_stream(function: FunctionVersion, now: float) -> str:
     return f"{day}/{function.id.name if own_group else ''}[{function.version}]{uuid.uuid4().hex}"
 
 
-def sandbox_spec(function: FunctionVersion, stream: str, credentials: Mapping[str, str]) -> SandboxSpec:
+def sandbox_spec(
+    function: FunctionVersion, stream: str, credentials: Mapping[str, str], commands: Commands
+) -> SandboxSpec:
     if function.runtime is None:
         raise SandboxError("a function without a runtime cannot be run")
+    found = variables(function, stream, credentials)
     return SandboxSpec(
         runtime=function.runtime,
         code=function.code.digest,
-        variables=variables(function, stream, credentials),
+        variables=found,
         memory_size=function.memory_size,
         ephemeral_storage=function.ephemeral_storage,
         layers=tuple(layer.package.digest for layer in function.layers),
+        command=commands(function.runtime, found),
     )
 
 
@@ -128,10 +144,10 @@ def variables(function: FunctionVersion, stream: str, credentials: Mapping[str, 
     """The whole environment of the runtime process."""
     runtime = function.runtime or ""
     found = dict(_DEFAULTS)
-    for language, paths in _PACKAGE_PATHS.items():
-        if runtime.startswith(language):
-            major = runtime.removeprefix(language).split(".")[0]
-            found |= {name: path.format(major=major) for name, path in paths.items()}
+    for beginning, differing in _BY_RUNTIME.items():
+        if runtime.startswith(beginning):
+            major = runtime.removeprefix(beginning).split(".")[0]
+            found |= {name: value.format(major=major) for name, value in differing.items()}
     found |= function.environment or {}
     found |= _FIXED
     found |= {

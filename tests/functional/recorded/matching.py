@@ -51,6 +51,7 @@ DATES = {
     "CreationTime": MICROSECONDS,
     "LastModifiedTime": MICROSECONDS,
     "LastModified": f"{MILLISECONDS}|{SECONDS}",
+    "timestamp": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z",
 }
 
 

@@ -9,27 +9,32 @@ _ROW: Final = "(?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
 def insert(rows: int) -> str:
-    """New events, all of them in one step; those whose id is known change nothing."""
+    """New events, all of them in one step; those that are there already change nothing."""
     return f"""
 INSERT INTO events (id, queue, due, attempts, accepted, size, head, state, payload)
 VALUES {", ".join([_ROW] * rows)}
-ON CONFLICT (id) DO NOTHING
+ON CONFLICT (accepted, id) DO NOTHING
 """
 
 
-# Which of these events are still there.
+# Where an event is, if it is there.
+POSITION: Final = """
+SELECT position FROM events WHERE accepted = ? AND id = ?
+"""
+
+# Which of these are still there.
 PRESENT: Final = """
-SELECT id FROM events WHERE id IN (SELECT value FROM json_each(?))
+SELECT position FROM events WHERE position IN (SELECT value FROM json_each(?))
 """
 
 # Events that are done with.
 DELETE: Final = """
-DELETE FROM events WHERE id IN (SELECT value FROM json_each(?))
+DELETE FROM events WHERE position IN (SELECT value FROM json_each(?))
 """
 
 # An event that waits for another attempt.
 RETRY: Final = """
-UPDATE events SET due = ?, attempts = ?, state = ? WHERE id = ?
+UPDATE events SET due = ?, attempts = ?, state = ? WHERE position = ?
 """
 
 # That an event of a queue ended without success, and why.

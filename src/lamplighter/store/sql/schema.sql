@@ -77,8 +77,8 @@ CREATE UNIQUE INDEX changes_by_sequence ON changes (sequence);
 
 -- Events that wait, in queues of any name, until whoever claimed them is done with them.
 CREATE TABLE events (
-    position INTEGER PRIMARY KEY,
-    id TEXT NOT NULL UNIQUE,
+    position INTEGER PRIMARY KEY AUTOINCREMENT, -- never used again
+    id TEXT NOT NULL,
     queue TEXT NOT NULL,
     due REAL NOT NULL, -- seconds since the epoch, as is accepted
     attempts INTEGER NOT NULL,
@@ -88,6 +88,10 @@ CREATE TABLE events (
     state BLOB NOT NULL,
     payload BLOB NOT NULL -- last: the others are found without reading it
 );
+
+-- Who enqueues an event again does so with its time of acceptance; and random ids alone would be written all over the
+-- index, those of a time next to each other.
+CREATE UNIQUE INDEX events_by_id ON events (accepted, id);
 
 -- Claims and counts are answered from it alone.
 CREATE INDEX events_by_queue ON events (queue, due, attempts, accepted, size);

@@ -8,8 +8,8 @@ down_revision = "0002"
 TABLES = (
     """
     CREATE TABLE events (
-        position INTEGER PRIMARY KEY,
-        id TEXT NOT NULL UNIQUE,
+        position INTEGER PRIMARY KEY AUTOINCREMENT,
+        id TEXT NOT NULL,
         queue TEXT NOT NULL,
         due REAL NOT NULL,
         attempts INTEGER NOT NULL,
@@ -20,6 +20,7 @@ TABLES = (
         payload BLOB NOT NULL
     )
     """,
+    "CREATE UNIQUE INDEX events_by_id ON events (accepted, id)",
     "CREATE INDEX events_by_queue ON events (queue, due, attempts, accepted, size)",
     """
     CREATE TABLE event_deaths (

@@ -221,7 +221,7 @@ def test_awss_own_runtime_client_runs_in_the_same_sandbox(client: Any) -> None:
     client.delete_function(FunctionName=name)
 
 
-@pytest.mark.parametrize("runtime", sorted(catalogue.installed()))
+@pytest.mark.parametrize("runtime", sorted(name for name in catalogue.installed() if name.startswith("python")))
 def test_the_runtime_named_is_the_one_that_runs(client: Any, deploy: Callable[..., str], runtime: str) -> None:
     name = deploy("import sys\ndef handler(event, context):\n    return sys.version.split()[0]\n", Runtime=runtime)
     assert invoke(client, name)[1].startswith(runtime.removeprefix("python") + ".")

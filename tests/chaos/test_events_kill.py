@@ -1,0 +1,133 @@
+"""kill -9 at any moment: every acknowledged event is run, or ends where its rules say; nothing is run too late."""
+
+import os
+import random
+import sqlite3
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+
+import pytest
+
+from support.functions import deploy_with
+from support.service import Service
+
+WORKER = Path(__file__).with_name("events_worker.py")
+KILLS = 200
+CONDITION = {
+    "good": {("OnSuccess", "Success", "1")},
+    "bad": {("OnFailure", "RetriesExhausted", "3")},
+    "once": {("OnFailure", "RetriesExhausted", "1")},
+    # A retry that a crash has made too late is not made any more.
+    "brief": {("OnFailure", "EventAgeExceeded", count) for count in "012"},
+    "away": {("OnSuccess", "Success", "1"), ("OnFailure", "EventAgeExceeded", "0")},
+}
+AGE = {"brief": 100.0, "away": 150.0}  # seconds
+A_MOMENT = 20.0  # seconds of the fast clock, a tenth of one of ours: between a decision and the line that tells of it
+
+
+def lines(path: Path) -> list[list[str]]:
+    return [line.split() for line in path.read_text().splitlines()]
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_after_hundreds_of_kills_every_acknowledged_event_has_come_to_its_end(tmp_path: Path, seed: int):
+    command = [sys.executable, str(WORKER), str(tmp_path), str(KILLS), str(seed)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=dict(os.environ))
+    assert done.returncode == 0, done.stderr[-2000:]
+    accepted = {id: (name, float(at)) for name, id, at in lines(tmp_path / "accepted")}
+    ran: defaultdict[str, list[float]] = defaultdict(list)
+    for _, id, at in lines(tmp_path / "ran"):
+        ran[id].append(float(at))
+    told: defaultdict[str, set[tuple[str, str, str]]] = defaultdict(set)
+    for target, id, condition, count in lines(tmp_path / "delivered"):
+        told[id].add((target, condition, count))
+    assert len(accepted) > KILLS
+
+    for id, (name, at) in accepted.items():
+        records = {each for each in told[id] if each[0] != "letters"}
+        assert len(records) == 1, f"{name} {id} was told of as {records}"
+        (record,) = records
+        assert record in CONDITION[name], (name, id)
+        assert len(ran[id]) >= int(record[2]), (name, id)  # more often only because of a kill
+        assert ("letters" in {target for target, *_ in told[id]}) == (record[0] == "OnFailure"), (name, id)
+        assert all(moment <= at + AGE.get(name, 21_600.0) + A_MOMENT for moment in ran[id]), (name, id)
+        if name == "bad":  # a minute, then two, whatever was in between
+            assert max(ran[id]) - at >= 180
+
+    # Nor was anything run that nobody had asked for: what was not acknowledged before a kill may have been.
+    unacknowledged = ran.keys() - accepted.keys()
+    assert len(unacknowledged) <= 3 * KILLS
+
+
+ROUNDS = 24
+SOURCE = """
+import os
+
+def handler(event, context):
+    file = os.open(os.environ["RAN"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    os.write(file, f"{context.aws_request_id}\\n".encode())
+    os.close(file)
+    if event:
+        raise Exception("no luck")
+"""
+
+
+def test_a_real_service_that_is_killed_again_and_again_loses_no_event(tmp_path: Path):
+    """Functions tell of their runs in a file, for which they must see the host's: without isolation."""
+    chance, ran, accepted = random.Random(7), tmp_path / "ran", dict[str, bool]()
+    name = ""
+    for number in range(ROUNDS):
+        with Service(tmp_path / "data", "--isolation", "none", "--auth", "off") as service:
+            if not name:
+                with closing(service.client()) as client:
+                    name = deploy_with(client, SOURCE, Environment={"Variables": {"RAN": str(ran)}})
+                    client.put_function_event_invoke_config(FunctionName=name, MaximumRetryAttempts=0)
+            with ThreadPoolExecutor(4) as threads:
+                callers = [threads.submit(call, service, name, number * 4 + each) for each in range(4)]
+                time.sleep(0.05 + chance.random() * 0.5)
+                service.kill()
+                for caller in callers:
+                    accepted |= caller.result(30)
+    assert len(accepted) > 10 * ROUNDS
+    with Service(tmp_path / "data", "--isolation", "none") as service:
+        deadline = time.monotonic() + 60
+        while (left := waiting(tmp_path / "data" / "events.db"))[0]:
+            assert time.monotonic() < deadline, f"{left} events are still waiting"
+            time.sleep(0.05)
+    runs = set(ran.read_text().split())
+    assert accepted.keys() <= runs
+    failed, died = sum(accepted.values()), left[1]
+    assert failed <= died <= failed + 4 * ROUNDS  # what was not acknowledged may have been accepted
+
+
+def call(service: Service, name: str, seed: int) -> dict[str, bool]:
+    """Until the service is gone: the events it has acknowledged, with whether they will fail."""
+    chance, acknowledged = random.Random(seed), dict[str, bool]()
+    headers = {"X-Amz-Invocation-Type": "Event"}
+    with closing(HTTPConnection("127.0.0.1", service.port, timeout=10)) as connection:
+        while True:
+            fails = chance.random() < 0.3
+            try:
+                connection.request(
+                    "POST", f"/2015-03-31/functions/{name}/invocations", b"[1]" if fails else b"[]", headers
+                )
+                answer = connection.getresponse()
+                answer.read()
+            except (OSError, HTTPException):
+                return acknowledged
+            assert answer.status == 202
+            acknowledged[answer.headers["x-amzn-RequestId"]] = fails
+
+
+def waiting(path: Path) -> tuple[int, int]:
+    """Events that wait, and that died."""
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        ((count,),) = connection.execute("SELECT count(*) FROM events")
+        ((died,),) = connection.execute("SELECT coalesce(sum(count), 0) FROM event_deaths")
+    return count, died

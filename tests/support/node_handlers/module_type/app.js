@@ -1,0 +1,2 @@
+import { value } from "./inner/value.js";
+export const handler = async () => value;

@@ -1,0 +1,56 @@
+"""Writes down what AWS's own Node.js runtime clients do with the corpus, for ours to be compared with.
+
+    python -m support.node_record classic NODE DIRECTORY     (aws-lambda-ric 3, Node.js 20 or 22)
+    python -m support.node_record modern NODE DIRECTORY      (aws-lambda-ric 4, Node.js 24)
+
+DIRECTORY: where the client's index.mjs is, with its built rapid-client.node beside it. The answers are kept in
+`node_answers/` and belong to the project; the client itself is not needed to run the tests.
+"""
+
+import json
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+from support.node_clients import Transcript, transcript
+from support.node_corpus import SESSIONS, name_of
+from support.python_corpus import Session
+
+ANSWERS = Path(__file__).parent / "node_answers"
+CLASSIC = "import {{ run }} from {}; await run(process.env.LAMBDA_TASK_ROOT, process.env._HANDLER);"
+
+
+def recorded(generation: str, node: str, directory: Path, session: Session, parent: Path) -> object:
+    """AWS's later client asks for the next event while it is still ending a stream that failed: so the test's server
+    may be through before it has all; then once more."""
+    found = aws_client(generation, node, directory, session, parent)
+    while not session.ends and len(found.requests) < min(len(session.invocations), 2):
+        found = aws_client(generation, node, directory, session, parent)
+    return found.plain()
+
+
+def aws_client(generation: str, node: str, directory: Path, session: Session, parent: Path) -> Transcript:
+    start = directory / "index.mjs"
+    flags = ["--no-experimental-require-module", "--no-experimental-detect-module"]
+    if generation == "modern":
+        return transcript(session, parent, [node, *flags, str(start)], directory)
+    runner = Path(tempfile.mkdtemp(dir=parent)) / "runner.mjs"
+    runner.write_text(CLASSIC.format(json.dumps(str(start))))
+    return transcript(session, parent, [node, *flags, str(runner)], directory)
+
+
+def main() -> None:
+    generation, node, directory = sys.argv[1], sys.argv[2], Path(sys.argv[3]).resolve()
+    with tempfile.TemporaryDirectory() as parent, ThreadPoolExecutor(2) as pool:
+        record = partial(recorded, generation, node, directory, parent=Path(parent))
+        found = pool.map(record, SESSIONS)
+        answers = dict(zip(map(name_of, SESSIONS), found, strict=True))
+    ANSWERS.mkdir(exist_ok=True)
+    text = json.dumps(answers, indent=1, ensure_ascii=True, sort_keys=True)
+    (ANSWERS / f"{generation}.json").write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()
