@@ -97,12 +97,14 @@ async def test_what_the_function_learns_about_its_call(tmp_path: Path) -> None:
         seen = json.loads(reply.body)
         assert seen["lambda-runtime-aws-request-id"] == reply.headers["x-amzn-requestid"]
         assert seen["lambda-runtime-invoked-function-arn"] == ARN
-        assert seen["lambda-runtime-trace-id"] == "Root=1-65f0c0de-0123456789abcdef01234567;Sampled=1"
+        trace = r"Root=1-65f0c0de-0123456789abcdef01234567;Sampled=1;Lineage=[0-9a-f]{8}:1"
+        assert re.fullmatch(trace, seen["lambda-runtime-trace-id"])
         assert json.loads(seen["lambda-runtime-client-context"]) == context
         again = json.loads((await client.call(invoke(query="Qualifier=%24LATEST"))).body)
         assert again["lambda-runtime-invoked-function-arn"] == f"{ARN}:$LATEST"
         assert re.fullmatch(
-            r"Root=1-[0-9a-f]{8}-[0-9a-f]{24};Parent=[0-9a-f]{16};Sampled=0", again["lambda-runtime-trace-id"]
+            r"Root=1-[0-9a-f]{8}-[0-9a-f]{24};Parent=[0-9a-f]{16};Sampled=0;Lineage=[0-9a-f]{8}:1",
+            again["lambda-runtime-trace-id"],
         )
         assert "lambda-runtime-client-context" not in again
 

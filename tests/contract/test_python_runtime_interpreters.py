@@ -12,7 +12,7 @@ from lamplighter.runtimes.catalogue import installed
 from support.python_clients import Transcript, forked, ours, task_root
 from support.python_corpus import SESSIONS, Session
 
-INTERPRETERS = {name: str(runtime.interpreter) for name, runtime in installed().items()}
+INTERPRETERS = {name: str(runtime.interpreter) for name, runtime in installed().items() if name.startswith("python")}
 SMOKE = (
     "answers of 3.12", "failures in JSON", "logs", "logs in JSON", "framed logs", "contexts", "events",
     "handler in a package", "syntax error", "raises at import", "exit 3", "exit while a thread runs",

@@ -27,6 +27,14 @@ def test_what_shares_processors_gets_few():
     assert backlog_of(Window(0.0), shared) <= 3 * FIRST
 
 
+def test_what_is_fast_is_not_given_more_because_of_a_few_that_were_faster_still():
+    window, now = Window(0.0), 0.0
+    for _ in range(20_000):  # 4 s
+        now += 0.0002
+        window.ended(now, 0.0002 * window.size, True)
+    assert window.size <= 3 * FIRST
+
+
 def test_without_a_backlog_it_stays_as_it_is():
     window = Window(0.0)
     for number in range(1000):
@@ -43,9 +51,9 @@ def test_what_takes_its_time_is_given_more_before_any_of_it_ends():
 
 def test_a_limit_is_kept_to():
     window = Window(0.0)
-    window.throttled(3)
+    window.throttled(0.0, 3)
     assert window.size == 3
-    window.throttled(0)
+    window.throttled(0.0, 0)
     assert window.size == 1
 
 
@@ -64,7 +72,7 @@ def test_it_is_never_less_than_one_nor_more_than_allowed(told: list[tuple[object
     for what, number, *more in told:
         assert isinstance(number, (int, float))
         if what == "throttled":
-            window.throttled(min(int(number), window.size))
+            window.throttled(now, min(int(number), window.size))
         elif what == "quiet":
             now += number
             window.quiet(now)

@@ -237,7 +237,7 @@ class Rounds:
     def _ended(self, lane: _Lane, began: float, verdict: Verdict) -> None:
         now = self._clock.monotonic()
         if isinstance(verdict, Hold):
-            lane.window.throttled(lane.running)
+            lane.window.throttled(now, lane.running)
             self._rest(lane)
             verdict.when_free(partial(self._resume, lane))
         elif isinstance(verdict, Again) and verdict.pause:

@@ -8,6 +8,7 @@ shrinks where they do. Pure: told what happened and when, it only counts.
 from typing import Final
 
 FIRST: Final = 8
+_ROUND: Final = 0.1  # seconds over which durations are averaged at least: less is chance
 QUIET: Final = 1.0  # seconds in which nothing ends: whatever runs takes its time, and more may run beside it
 _SLOWER: Final = 2.0  # times the mean duration of few, or of the best: more of them only wait for each other
 
@@ -18,7 +19,8 @@ class Window:
         self.size = min(first, largest)
         self._first = self.size
         self._largest = largest
-        self._ended = 0  # in this round, which is one of `size` attempts
+        self._began = now  # this round, which is one of `size` attempts
+        self._ended = 0
         self._seconds = 0.0
         self._best: float | None = None
         self._last = now  # when something ended, or the window was made larger
@@ -27,13 +29,13 @@ class Window:
         """An attempt took `duration` seconds. `backed_up`: others waited for it to end."""
         self._last = now
         if not backed_up:
-            self._ended, self._seconds = 0, 0.0
+            self._begin(now)
             return
         self._ended += 1
         self._seconds += duration
-        if self._ended >= self.size:
+        if self._ended >= self.size and now - self._began >= _ROUND:
             self._round(self._seconds / self._ended)
-            self._ended, self._seconds = 0, 0.0
+            self._begin(now)
 
     def quiet(self, now: float) -> None:
         """The queue is backed up still."""
@@ -41,10 +43,13 @@ class Window:
             self._last = now
             self._resize(self.size + self._first)
 
-    def throttled(self, running: int) -> None:
+    def throttled(self, now: float, running: int) -> None:
         """A limit let no more than this many run."""
         self.size = max(1, running)
-        self._ended, self._seconds = 0, 0.0
+        self._begin(now)
+
+    def _begin(self, now: float) -> None:
+        self._began, self._ended, self._seconds = now, 0, 0.0
 
     def _round(self, mean: float) -> None:
         if self._best is None or mean < self._best or self.size <= self._first:
