@@ -115,10 +115,11 @@ subprocess.run(["sh", "-c", "setsid sleep 1234.8765 >/dev/null 2>&1 &"])
 async def test_a_command_runs_instead_of_the_client(mode: Isolation) -> None:
     async with serving(mode) as bench:
         script = '#!/bin/sh\necho "$GREETING from $0"; exit 3\n'
-        digest = bench.package({"bootstrap": script})
-        (bench.code_root / digest / "bootstrap").chmod(0o755)
+        digest = bench.package({"bootstrap": script}, executable=True)
         where = "/var/task" if mode != "none" else str(bench.code_root / digest)
-        guest = await bench.guest({"bootstrap": script}, variables={"GREETING": "hi"}, command=(f"{where}/bootstrap",))
+        guest = await bench.guest(
+            {"bootstrap": script}, executable=True, variables={"GREETING": "hi"}, command=(f"{where}/bootstrap",)
+        )
         assert await guest.output() == f"hi from {where}/bootstrap\n".encode()
         assert await guest.sandbox.exited == Exit(code=3)
 

@@ -78,7 +78,7 @@ class _Tidy:
             elif name == "content-type" or name.startswith("lambda-"):
                 headers[name] = value
         text = self.places(request.body.decode("utf-8", "replace"))
-        text = re.sub(r"(.)\1{999,}", lambda run: f"{run[1]} \u00d7 {len(run[0])}", text)
+        text = re.sub(r"(.)\1{999,}", lambda run: f"{run[1]} * {len(run[0])}", text)
         body: object = self._failure(text) if request.path.endswith("/error") else text
         return request.method, request.path, dict(sorted(headers.items())), body
 

@@ -106,8 +106,13 @@ class JsonService:
 
 
 def refusal(error: ServiceError) -> Response:
+    """In this protocol all that is the caller's fault is 400."""
     body = {"__type": error.code, "message": error.message}
-    return Response(error.status, (CONTENT_TYPE, ("x-amzn-ErrorType", error.code)), orjson.dumps(body))
+    return Response(
+        error.status if error.status >= 500 else 400,
+        (CONTENT_TYPE, ("x-amzn-ErrorType", error.code)),
+        orjson.dumps(body),
+    )
 
 
 def _reachable(operations: Mapping[str, Any], shapes: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Queued events in SQLite: many changes, one transaction.
 
 Whatever is asked for while a commit runs becomes the next transaction, so that 32 clients don't pay 32 syncs, nor 32
-times the statements: each kind of change is one statement for all.
+times the statements: each kind of change is one statement for all. What nobody waits for (that an event is done with,
+or is to be tried again) may wait a little for more of its kind, so that accepting finds the disk free.
 
 Who has claimed what is kept in memory. Only one process has the data directory, so a claim ends when that process does,
 and claiming costs no write. (PostgreSQL will need a lease in the row.)
@@ -23,6 +24,7 @@ from lamplighter.store.sql import events as sql
 
 _GROUP = 256  # changes of one transaction at most: bounds how long the first of them waits for the last
 _GROUP_BYTES = 8 << 20  # of the payloads in it
+_PATIENCE = 0.02  # seconds; as much is done again after a crash
 _ROWS = 32  # of one insert: more saves nothing, and each number of rows is a statement of its own
 
 
@@ -37,6 +39,10 @@ class _Change:
     position: int | None = None  # of the event that is settled or retried, if it is claimed
 
     @property
+    def urgent(self) -> bool:
+        return bool(self.enqueued or self.then)
+
+    @property
     def size(self) -> int:
         return sum(len(event.payload) for event in (*self.enqueued, *self.then))
 
@@ -49,12 +55,16 @@ class SqliteEventQueue:
         self._listeners: list[Callable[[str, float], None]] = []
         self._waiting: deque[_Change] = deque()
         self._writing: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None  # set while nothing urgent waits
+        self._closing = False
         self._failed = False  # the last transaction: a full disk may still take one that makes room
         self._claimed: dict[str, set[int]] = {}  # positions, by queue
         self._positions: dict[tuple[float, str], int] = {}  # of claimed events, by acceptance and id
 
     async def close(self) -> None:
         """What was asked for is still written."""
+        self._closing = True
+        self._write_now()
         if self._writing is not None:
             await asyncio.wait((self._writing,))
 
@@ -86,12 +96,26 @@ class SqliteEventQueue:
 
     def _write(self, change: _Change) -> asyncio.Future[None]:
         self._waiting.append(change)
-        if self._writing is None:
-            self._writing = asyncio.get_running_loop().create_task(self._write_all())
+        if change.urgent or len(self._waiting) >= _GROUP:
+            self._write_now()
+        else:
+            self._write_soon()
         return change.answer
 
+    def _write_soon(self) -> None:
+        if self._writing is None and self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_PATIENCE, self._write_now)
+
+    def _write_now(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._writing is None and self._waiting:
+            self._writing = asyncio.get_running_loop().create_task(self._write_all())
+
     async def _write_all(self) -> None:
-        while self._waiting:
+        more = True
+        while more:
             group = self._next_group()
             try:
                 await self._database.write(lambda transaction, group=group: _apply(transaction, group))
@@ -103,7 +127,13 @@ class SqliteEventQueue:
             else:
                 self._failed = False
                 self._committed(group)
+            waiting = self._waiting
+            more = (
+                len(waiting) >= _GROUP or any(change.urgent for change in waiting) or (self._closing and bool(waiting))
+            )
         self._writing = None
+        if self._waiting:
+            self._write_soon()
 
     def _next_group(self) -> list[_Change]:
         waiting = self._waiting
