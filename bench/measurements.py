@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from time import monotonic, sleep
 
-from bench import control
+from bench import control, logs
 from bench.figures import Figure, Limit, Samples, at_least, at_most, percentile, ratio_at_least, ratio_at_most
 from bench.load import HOST, SECOND, Load, LoadError, Plan, Result
 from bench.memory import megabytes, tree
@@ -276,6 +276,20 @@ MEASUREMENTS = (
         "log-flood",
         partial(beside, trouble=log_flood),
         (Figure("p99 beside a log flood, against none", "ms", *_BESIDE),),
+    ),
+    Measurement(
+        "logs",
+        logs.cost,
+        (
+            Figure("warm with logs, against without, p50", "ms", ratio_at_most(1.05)),
+            Figure("warm with logs, against without, p99", "ms"),
+            Figure("throughput with logs, against without, 16 clients", "/s", ratio_at_least(0.95)),
+        ),
+    ),
+    Measurement(
+        "logs-filter",
+        logs.filters,
+        tuple(Figure(f"the last hour of 1 GB of logs, by {kind}", "s", at_most(1.0)) for kind in logs.PATTERNS),
     ),
     Measurement(
         "control-calls",

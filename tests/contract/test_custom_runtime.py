@@ -126,3 +126,24 @@ echo mounts; cat /proc/$$/mountinfo; cat /proc/$$/maps
         assert sys.base_prefix == "/usr" or sys.base_prefix not in world
         lister = await bench.guest(runtime="custom", command=("/bin/ls", "/proc/self/fd"))
         assert (await lister.output()).split() == [b"0", b"1", b"2", b"3"], "3 is the directory it lists"
+
+
+@ISOLATED
+@story
+async def test_of_a_languages_prefix_only_the_program_and_its_libraries_are_there(mode: Isolation) -> None:
+    async with serving(mode) as bench:
+        guest = await bench.guest(runtime="language", command=("/var/lang/bin/tool", "-R", "/var/lang"))
+        listing = (await guest.output()).decode().split()
+        assert listing == ["/var/lang:", "bin", "lib", "/var/lang/bin:", "tool", "/var/lang/lib:", "of-lib"]
+        guest = await bench.guest(runtime="language", command=("/var/lang/bin/tool", "/var/runtime", "/mnt"))
+        assert (await guest.output()).decode().split() == ["/mnt:", "/var/runtime:", "bootstrap.py"]
+
+
+@MODES
+@story
+async def test_programs_inherit_no_ignored_signals(mode: Isolation) -> None:
+    """Python ignores SIGPIPE, which would break pipes in shell scripts."""
+    async with serving(mode) as bench:
+        script = "#!/bin/sh\ngrep SigIgn /proc/$$/status\n"
+        guest = await bench.guest({"bootstrap": script}, runtime="custom", executable=True)
+        assert (await guest.output()).split() == [b"SigIgn:", b"0" * 16]

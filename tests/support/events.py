@@ -162,7 +162,7 @@ async def scene(
         stack.push_async_callback(invoker.close)
         database = Database(plane.directory.events)
         stack.push_async_callback(database.close)
-        queue = SqliteEventQueue(database)
+        queue = SqliteEventQueue(database, patience=0.0)
         stack.push_async_callback(queue.close)
         targets = _Kept()
         rules = Rules(plane.records, plane.database)

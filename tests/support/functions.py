@@ -11,13 +11,13 @@ PYTHON = f"python3.{sys.version_info.minor}"  # the interpreter of these tests i
 ROLE = "arn:aws:iam::000000000000:role/tests"
 
 
-def package(files: Mapping[str, str]) -> bytes:
-    """A deployment package with these texts."""
+def package(files: Mapping[str, str | bytes], executable: bool = False) -> bytes:
+    """A deployment package with these contents."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, text in files.items():
             entry = zipfile.ZipInfo(name)
-            entry.external_attr = 0o100644 << 16
+            entry.external_attr = (0o100755 if executable else 0o100644) << 16
             archive.writestr(entry, text)
     return packed.getvalue()
 

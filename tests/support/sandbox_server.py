@@ -156,6 +156,14 @@ def _make_place(as_nobody: bool) -> tuple[Path, Path, Path, Path]:
     return place, code_root, data, client
 
 
+def _make_language(place: Path) -> Path:
+    """What stands for a language that the operator installed somewhere: a program, its library, and what is private."""
+    for name in ("bin", "lib", "etc"):
+        (place / "language" / name).mkdir(parents=True)
+        (place / "language" / name / f"of-{name}").touch()
+    return Path(shutil.copy("/bin/ls", place / "language" / "bin" / "tool"))
+
+
 @asynccontextmanager
 async def serving(mode: Isolation) -> AsyncGenerator[Bench]:
     needs(mode)
@@ -166,6 +174,7 @@ async def serving(mode: Isolation) -> AsyncGenerator[Bench]:
         "python": Runtime(python, str(client)),
         "broken": Runtime("/nonexistent/python", str(client)),
         "custom": Runtime(python, None, "command"),
+        "language": Runtime(python, str(client), "command", str(_make_language(place))),
     }
     told = Configuration(str(code_root), str(data / "run"), runtimes, mode)
     command = (*_AS_NOBODY, python) if as_nobody else (python,)

@@ -72,7 +72,7 @@ async def served(
 ) -> AsyncGenerator[Served]:
     """Queues `w:NAME`, of which each event is given to `work`."""
     database = Database(path / "test.db")
-    queue, clock = SqliteEventQueue(database), clock or ManualClock()
+    queue, clock = SqliteEventQueue(database, patience=0.0), clock or ManualClock()
 
     async def noted(event: Event) -> Verdict:
         s.begun.append(event.queue[2:])

@@ -18,6 +18,7 @@ EXAMPLES = {
     "isolation": ("user", "user"),
     "missing_runtimes": ("accept", "accept"),
     "account_concurrency": ("250", 250),
+    "logs": ("off", False),
     "s3_endpoint": ("https://s3.eu-central-1.amazonaws.com", "https://s3.eu-central-1.amazonaws.com"),
     "sqs_endpoint": ("http://127.0.0.1:9324", "http://127.0.0.1:9324"),
     "sns_endpoint": ("http://[::1]:9911", "http://[::1]:9911"),

@@ -107,12 +107,9 @@ class JsonService:
 
 def refusal(error: ServiceError) -> Response:
     """In this protocol all that is the caller's fault is 400."""
-    body = {"__type": error.code, "message": error.message}
-    return Response(
-        error.status if error.status >= 500 else 400,
-        (CONTENT_TYPE, ("x-amzn-ErrorType", error.code)),
-        orjson.dumps(body),
-    )
+    body = orjson.dumps({"__type": error.code, "message": error.message})
+    status = error.status if error.status >= 500 else 400
+    return Response(status, (CONTENT_TYPE, ("x-amzn-ErrorType", error.code)), body)
 
 
 def _reachable(operations: Mapping[str, Any], shapes: Mapping[str, Any]) -> dict[str, Any]:

@@ -119,7 +119,7 @@ def remedy(name: str) -> str:
         how = f"Install CPython {version}, for example with `uv python install {version}` or `pyenv install {version}`,"
     elif name.startswith("nodejs"):
         version = name.removeprefix("nodejs").removesuffix(".x")
-        how = f"Install Node.js {version} with `lamplighter runtimes install {name}`, or with `nvm install {version}`,"
+        how = f"Install Node.js {version}, for example with `nvm install {version}`,"
     else:
         return f"{name} does not run on this host yet; Python, Node.js and custom runtimes (provided.al2023) do."
     return f"{how} and start Lamplighter again."

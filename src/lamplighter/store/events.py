@@ -24,7 +24,7 @@ from lamplighter.store.sql import events as sql
 
 _GROUP = 256  # changes of one transaction at most: bounds how long the first of them waits for the last
 _GROUP_BYTES = 8 << 20  # of the payloads in it
-_PATIENCE = 0.02  # seconds; as much is done again after a crash
+PATIENCE = 0.02  # seconds that what is not urgent waits; as much is done again after a crash
 _ROWS = 32  # of one insert: more saves nothing, and each number of rows is a statement of its own
 
 
@@ -48,10 +48,11 @@ class _Change:
 
 
 class SqliteEventQueue:
-    """Implements the EventQueue contract."""
+    """Implements the EventQueue contract. `patience`: seconds."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, patience: float = PATIENCE) -> None:
         self._database = database
+        self._patience = patience
         self._listeners: list[Callable[[str, float], None]] = []
         self._waiting: deque[_Change] = deque()
         self._writing: asyncio.Task[None] | None = None
@@ -104,7 +105,7 @@ class SqliteEventQueue:
 
     def _write_soon(self) -> None:
         if self._writing is None and self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(_PATIENCE, self._write_now)
+            self._timer = asyncio.get_running_loop().call_later(self._patience, self._write_now)
 
     def _write_now(self) -> None:
         if self._timer is not None:
