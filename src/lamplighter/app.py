@@ -117,7 +117,6 @@ from lamplighter.worker.worker import Worker
 # it; with Python's own 5 ms, each of its turns could wait that long.
 SWITCH = 0.0005
 DRAIN_LIMIT = 30.0  # seconds that calls in flight have to finish after the first signal
-SWITCH = 0.0005  # seconds that the store's writer waits at most for the interpreter, at each of its statements
 
 log = logging.getLogger("lamplighter")
 
@@ -139,7 +138,6 @@ def serve(settings: Settings, *, on_ready: Callable[[str], None] = print) -> int
 
 
 async def _serve(settings: Settings, directory: DataDirectory, on_ready: Callable[[str], None]) -> int:
-    sys.setswitchinterval(SWITCH)
     sys.setswitchinterval(SWITCH)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
