@@ -84,6 +84,7 @@ def execute(command: list[str] | None, variables: dict[str, str]) -> NoReturn:
     What prevents it is told on REPORT as AWS tells it, and ends as in a shell: 126 not executable, 127 not found."""
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores these two, and exec would hand that down
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+    linux.heed_library_signals()
     bootstraps = _bootstraps(variables)
     words = command or [path for path in bootstraps if _is_file(path)][:1]
     if not words:

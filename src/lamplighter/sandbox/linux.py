@@ -62,6 +62,7 @@ _FSCONFIG_CMD_CREATE = 6
 # System call numbers. Those from 424 on are the same on every architecture.
 _PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
 _KEYCTL = {"x86_64": 250, "aarch64": 219}
+_RT_SIGACTION = {"x86_64": 13, "aarch64": 134}
 _OPEN_TREE, _MOVE_MOUNT, _FSOPEN, _FSCONFIG, _FSMOUNT = 428, 429, 430, 431, 432
 _CLOSE_RANGE, _MOUNT_SETATTR = 436, 442
 _KEYCTL_JOIN_SESSION_KEYRING = 1
@@ -185,6 +186,13 @@ def install_seccomp(program: bytes) -> None:
     header = struct.pack("@HP", len(program) // 8, ctypes.addressof(buffer))
     zero = ctypes.c_ulong(0)
     _done(_libc.prctl(PR_SET_SECCOMP, ctypes.c_ulong(SECCOMP_MODE_FILTER), header, zero, zero), "prctl(SECCOMP)")
+
+
+def heed_library_signals() -> None:
+    """Give 32 and 33 their defaults again: the C library keeps them from `signal`, but hands them down ignored to what
+    it starts by posix_spawn, and so does whatever was started that way (make, for one)."""
+    for number in (32, 33):
+        _done(_syscall(_RT_SIGACTION[MACHINE], number, bytes(32), None, ctypes.c_size_t(8)), "rt_sigaction")
 
 
 def forget_keyrings() -> None:
