@@ -2,11 +2,14 @@
 
 import asyncio
 import json
+import math
 import re
 import sys
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -373,3 +376,90 @@ async def test_an_answer_without_a_tail_does_not_wait_for_the_end_of_the_phase(t
     async with asyncio.timeout(30), bench.environment("app.handler", timeout=60) as environment:
         assert (await environment.run(invocation(b"1"))).payload == b"5"
         assert environment.busy
+
+
+def told(bench: Bench) -> list[dict[str, Any]]:
+    """The platform's events in a log in JSON."""
+    lines = [json.loads(line) for line in bench.log if line.startswith('{"time":')]
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line["time"]) for line in lines)
+    return [{"type": line["type"].removeprefix("platform."), **line["record"]} for line in lines]
+
+
+@story
+async def test_in_json_the_platform_tells_of_a_cold_invocation_in_awss_records(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, LEAN, logs=True)
+    settings = {"log_format": "JSON", "system_log_level": "DEBUG", "application_log_level": "INFO"}
+    trace = "Root=1-67891233-abcdef012345678912345678;Parent=53995c3f42cd8ad8;Sampled=1"
+    async with bench.environment("app.handler", **settings) as environment:
+        asked = replace(invocation(b'"x"'), log_tail=True, trace_id=trace)
+        outcome = await environment.run(asked)
+        tail = outcome.log_tail or b""
+    kinds = ["initStart", "initRuntimeDone", "initReport", "start", "runtimeDone", "report"]
+    events = told(bench)
+    assert [event["type"] for event in events] == kinds
+    init_start, init_done, init_report, start, done, report = events
+    assert init_start["initializationType"] == "on-demand"
+    assert init_start["phase"] == "init"
+    assert init_start["instanceMaxMemory"] == 128 << 20
+    assert (init_done["status"], init_report["status"]) == ("success", "success")
+    tracing = {"spanId": "53995c3f42cd8ad8", "type": "X-Amzn-Trace-Id", "value": trace}
+    assert {(event["requestId"], *event["tracing"].values()) for event in (start, done, report)} == {
+        (ID, *tracing.values())
+    }
+    assert (done["status"], done["metrics"]["producedBytes"]) == ("success", 3)
+    assert [span["name"] for span in done["spans"]] == ["responseLatency", "responseDuration", "runtimeOverhead"]
+    metrics = report["metrics"]
+    assert metrics["billedDurationMs"] == math.ceil(metrics["durationMs"] + metrics["initDurationMs"])
+    assert (metrics["memorySizeMB"], metrics["maxMemoryUsedMB"]) == (128, 40)
+    assert [json.loads(line)["type"] for line in tail.splitlines()][-1] == "platform.report"
+
+
+LEVELS = {
+    "DEBUG": ["initStart", "initRuntimeDone", "initReport", "start", "runtimeDone", "report"],
+    "INFO": ["initStart", "start", "report"],
+    "WARN": [],
+}
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@story
+async def test_the_system_log_level_chooses_among_the_events_in_json(tmp_path: Path, level: str) -> None:
+    bench = Bench(tmp_path, LEAN, logs=True)
+    async with bench.environment("app.handler", log_format="JSON", system_log_level=level) as environment:
+        await environment.run(invocation())
+        await free(environment)
+    assert [event["type"] for event in told(bench)] == LEVELS[level]
+
+
+FAILURES = {
+    "app.leave": (b"3", "error", "Runtime.ExitError", "failure"),
+    "app.sleep": (b"60", "timeout", None, "timeout"),
+    "app.fail": (b"1", "error", None, "error"),
+}
+
+
+@pytest.mark.parametrize("handler", FAILURES)
+@story
+async def test_failures_are_told_at_every_level_in_json(tmp_path: Path, handler: str) -> None:
+    event, status, error_type, of_runtime = FAILURES[handler]
+    bench = Bench(tmp_path, LEAN, logs=True)
+    settings = {"log_format": "JSON", "system_log_level": "WARN", "timeout": 1}
+    async with bench.environment(handler, **settings) as environment:
+        await environment.run(invocation(event))
+        await until(lambda: not environment.busy, "the phase is over")
+    done, report = told(bench)
+    assert (done["type"], done["status"], done.get("errorType")) == ("runtimeDone", of_runtime, error_type)
+    assert (report["type"], report["status"], report.get("errorType")) == ("report", status, error_type)
+
+
+@story
+async def test_the_trace_is_named_where_tracing_is_active_and_the_call_sampled(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, LEAN, logs=True)
+    root, parent = "1-67891233-abcdef012345678912345678", "53995c3f42cd8ad8"
+    async with bench.environment("app.handler", tracing_mode="Active") as environment:
+        for sampled in (1, 0):
+            trace = f"Root={root};Parent={parent};Sampled={sampled}"
+            await environment.run(replace(invocation(), trace_id=trace))
+            await free(environment)
+    traces = [line for line in bench.log if line.startswith("XRAY")]
+    assert traces == [f"XRAY TraceId: {root}\tSegmentId: {parent}\tSampled: true\t"]

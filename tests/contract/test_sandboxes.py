@@ -366,3 +366,36 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError:
         return b""
+
+
+@MODES
+@story
+async def test_log_records_have_a_way_of_their_own_where_the_runtime_wants_one(mode: Isolation) -> None:
+    async with serving(mode) as bench:
+        with_frames = await bench.guest(log_frames=True)
+        told = "import os; result = os.environ.get('_LAMBDA_TELEMETRY_LOG_FD')"
+        assert await with_frames.run(told) == "3"
+        await with_frames.run("os.write(3, b'record'); result = None")
+        assert os.read(with_frames.sandbox.frames, 100) == b"record"
+        without = await bench.guest(variables={"_LAMBDA_TELEMETRY_LOG_FD": "1"})
+        assert await without.run(told) is None
+        assert without.sandbox.frames == -1
+
+
+@MODES
+@story
+async def test_the_service_reaches_what_listens_inside_and_only_there(mode: Isolation) -> None:
+    async with serving(mode) as bench:
+        guest = await bench.guest()
+        port = await guest.run(
+            "import socket; socket.here = here = socket.create_server(('127.0.0.1', 0)); result = here.getsockname()[1]"
+        )
+        for text in (b"one", b"two"):
+            with await guest.sandbox.connect(port) as connection:
+                await asyncio.get_running_loop().sock_sendall(connection, text)
+                assert (
+                    await guest.run("import socket; result = socket.here.accept()[0].recv(9).decode()") == text.decode()
+                )
+        await guest.run("import socket; socket.here.close(); result = None")
+        with pytest.raises(ConnectionRefusedError):
+            await guest.sandbox.connect(port)

@@ -62,7 +62,7 @@ def prison(request: pytest.FixtureRequest) -> Iterator[Prison]:
         stack = AsyncExitStack()
         bench = runner.run(stack.enter_async_context(serving(request.param)))
         try:
-            guest = runner.run(bench.guest({"mine.txt": "mine"}, variables={"SECRET": "of-the-guest"}))
+            guest = runner.run(bench.guest({"mine.txt": "mine"}, variables={"SECRET": "of-the-guest"}, log_frames=True))
             sibling = runner.run(bench.guest({"theirs.txt": "theirs"}, variables={"SECRET": "of-the-sibling"}))
             yield Prison(runner, bench, guest, sibling)
         finally:
@@ -250,7 +250,7 @@ def test_every_namespace_is_the_sandboxes_own(prison: Prison, kind: str) -> None
     assert len(set(seen)) == 3
 
 
-def test_no_descriptor_but_the_standard_three_is_inherited(prison: Prison) -> None:
+def test_no_descriptor_but_the_standard_three_and_that_for_log_records_is_inherited(prison: Prison) -> None:
     source = """
 base = "/proc/self/fd/"
 result = {n: os.readlink(base + n) for n in os.listdir(base) if os.path.lexists(base + n)}
@@ -258,6 +258,7 @@ result = {n: os.readlink(base + n) for n in os.listdir(base) if os.path.lexists(
     found = prison.run(source)
     assert found.pop("0") == "/dev/null"
     assert found.pop("1") == found.pop("2")
+    assert found.pop("3").startswith("pipe:")  # framed log records, because this guest asked for them
     assert all(target.startswith("socket:") for target in found.values())  # the connection this very test talks over
     assert len(found) == 1
 

@@ -20,6 +20,7 @@ class PlainSandbox:
     def __init__(self, process: "subprocess.Popen[bytes]", listener: socket.socket, output: int) -> None:
         self.runtime_api = listener
         self.output = output
+        self.frames = -1
         self.process = process
         self.ended = False
         self._loop = asyncio.get_running_loop()
@@ -39,6 +40,12 @@ class PlainSandbox:
 
     def limit_cpu(self, limited: bool = True) -> None:
         """A plain process has no limits."""
+
+    async def connect(self, port: int) -> socket.socket:
+        made = socket.socket()
+        made.setblocking(False)
+        await self._loop.sock_connect(made, ("127.0.0.1", port))
+        return made
 
     async def end(self) -> None:
         if self.ended:

@@ -27,7 +27,7 @@ def live(ground: Ground, preparation: Preparation) -> NoReturn:
         linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGTERM)
         packet = Channel(socket.socket(fileno=preparation.orders)).receive()
         if packet is not None:
-            order, (status_end, output) = packet
+            order, (status_end, output, *frames) = packet
             status = Channel(socket.socket(fileno=status_end))
             try:
                 for procs in preparation.cgroups:
@@ -40,7 +40,7 @@ def live(ground: Ground, preparation: Preparation) -> NoReturn:
                 report, reporting = os.pipe2(os.O_CLOEXEC)
                 child = os.fork()
                 if child == 0:
-                    _become_runtime(ground, output, reporting, variables, order["command"])
+                    _become_runtime(ground, output, reporting, frames, variables, order["command"])
                 status.send({"running": True}, [listener.detach()])
                 report = fcntl.fcntl(report, fcntl.F_DUPFD, 5)  # out of the way of the numbers it and status get
                 os.dup2(status.fileno(), 3)
@@ -54,7 +54,12 @@ def live(ground: Ground, preparation: Preparation) -> NoReturn:
 
 
 def _become_runtime(
-    ground: Ground, output: int, reporting: int, variables: dict[str, str], command: list[str] | None
+    ground: Ground,
+    output: int,
+    reporting: int,
+    frames: list[int],
+    variables: dict[str, str],
+    command: list[str] | None,
 ) -> NoReturn:
     try:
         linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -64,9 +69,9 @@ def _become_runtime(
         os.chdir(variables["LAMBDA_TASK_ROOT"])
         guest.limit_resources(own_user=False)
         if command is not None or ground.main is None:
-            guest.wire_descriptors(output, reporting)
+            guest.wire_descriptors(output, reporting, frames, variables)
             guest.execute(command, variables)
-        guest.wire_descriptors(output, None)
+        guest.wire_descriptors(output, None, frames, variables)
         guest.set_variables(variables)
         guest.forget_ourselves(ground.client, ground.client_path)
         guest.run(ground.main)

@@ -11,6 +11,7 @@ import itertools
 import os
 import socket
 import sys
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -34,7 +35,7 @@ class ServerSandbox:
     def __init__(self, owner: "ServerSandboxes", name: int, spec: SandboxSpec) -> None:
         loop = asyncio.get_running_loop()
         self.exited: asyncio.Future[Exit] = loop.create_future()
-        self.output = -1
+        self.output = self.frames = -1
         self._owner = owner
         self._name = name
         self._spec = spec
@@ -43,6 +44,7 @@ class ServerSandbox:
         self._made: asyncio.Future[None] = loop.create_future()  # the server has done its part
         self._gone: asyncio.Future[None] = loop.create_future()  # the server has taken it down
         self._gauge = -1
+        self._sockets: deque[asyncio.Future[socket.socket]] = deque()  # asked for
         self._cpu: tuple[int, Literal[1, 2]] | None = None
         self._peak: int | None = None
         self._ending = False
@@ -67,6 +69,38 @@ class ServerSandbox:
             with contextlib.suppress(OSError):  # ENODEV: its cgroup is gone
                 os.pwrite(descriptor, cpu_quota(version, limits(self._spec.memory_size) if limited else None), 0)
 
+    async def connect(self, port: int) -> socket.socket:
+        """contract.Sandbox: with a socket of the sandbox's own network namespace, and to its loopback alone."""
+        loop = asyncio.get_running_loop()
+        if self._owner.isolation == "none":
+            made = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        else:
+            if self._status is None or self._ending:
+                raise ConnectionError("the sandbox is gone")
+            asked: asyncio.Future[socket.socket] = loop.create_future()
+            self._sockets.append(asked)
+            self._status.send({"socket": True})
+            made = await asked
+        made.setblocking(False)
+        try:
+            await loop.sock_connect(made, ("127.0.0.1", port))
+        except BaseException:
+            made.close()
+            raise
+        return made
+
+    def _take_socket(self, descriptors: list[int]) -> None:
+        """In the order of asking; who has stopped waiting gets none."""
+        made = socket.socket(fileno=descriptors.pop(0)) if descriptors else None
+        asked = self._sockets.popleft() if self._sockets else None
+        if asked is None or asked.done():
+            if made is not None:
+                made.close()
+        elif made is None:
+            asked.set_exception(ConnectionError("the sandbox has no socket to give"))
+        else:
+            asked.set_result(made)
+
     async def end(self) -> None:
         """Idempotent. Raises SandboxError when the server doesn't manage within its deadline."""
         if not self._ending:
@@ -88,6 +122,11 @@ class ServerSandbox:
         self._status = Channel(ours)
         self.output, output_end = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(self.output, False)
+        ends = [theirs.detach(), output_end]
+        if self._spec.log_frames:
+            self.frames, frames_end = os.pipe2(os.O_CLOEXEC)
+            os.set_blocking(self.frames, False)
+            ends.append(frames_end)
         asyncio.get_running_loop().add_reader(ours, self._on_status)
         self._owner.send(
             {
@@ -101,7 +140,7 @@ class ServerSandbox:
                 "ephemeral_storage": self._spec.ephemeral_storage,
                 "command": self._spec.command,
             },
-            [theirs.detach(), output_end],
+            ends,
         )
         async with asyncio.timeout(START_DEADLINE):
             await self._made
@@ -150,6 +189,8 @@ class ServerSandbox:
     def _understand(self, body: dict[str, Any], descriptors: list[int]) -> None:
         if "running" in body and descriptors and not self._running.done():
             self._running.set_result(socket.socket(fileno=descriptors.pop(0)))
+        elif "socket" in body:
+            self._take_socket(descriptors)
         elif "failed" in body:
             self.failed(body["failed"], body.get("errno"))
         elif "code" in body:
@@ -169,10 +210,12 @@ class ServerSandbox:
             self._status = None
         if self._running.done() and not self._running.cancelled() and not self._running.exception():
             self._running.result().close()
-        for descriptor in (self.output, self._gauge, self._cpu[0] if self._cpu else -1):
+        for asked in self._sockets:
+            asked.cancel()
+        for descriptor in (self.output, self.frames, self._gauge, self._cpu[0] if self._cpu else -1):
             if descriptor >= 0:
                 os.close(descriptor)
-        self.output, self._gauge, self._cpu = -1, -1, None
+        self.output, self.frames, self._gauge, self._cpu = -1, -1, -1, None
         self._exit(Exit(signal=9))
 
 

@@ -25,6 +25,7 @@ class SandboxSpec:
     ephemeral_storage: int = 512
     layers: tuple[str, ...] = field(default=())  # appear at /opt, later ones over earlier ones
     command: tuple[str, ...] | None = None  # run this instead of the runtime client, or of the function's `bootstrap`
+    log_frames: bool = False  # give the runtime a descriptor for framed log records (AWS: spec 3.2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,7 @@ class Sandbox(Protocol):
 
     runtime_api: socket.socket  # non-blocking TCP listener on 127.0.0.1:9001 inside the sandbox's network namespace
     output: int  # non-blocking read end of the runtime's stdout and stderr, one pipe; closed by `end`
+    frames: int  # the same of what the runtime writes as framed log records; -1: it has no way to
     exited: asyncio.Future[Exit]  # done as soon as the runtime process is gone, whatever the reason
 
     def memory_peak(self) -> int | None:
@@ -52,6 +54,10 @@ class Sandbox(Protocol):
     def limit_cpu(self, limited: bool = True) -> None:
         """Hold the runtime to the CPU share that its memory size buys, or lift that. A sandbox starts with full speed,
         as AWS gives it to INIT; call this when that is over."""
+        ...
+
+    async def connect(self, port: int) -> socket.socket:
+        """A non-blocking TCP connection to what listens on 127.0.0.1:`port` inside. OSError: nobody does."""
         ...
 
     async def end(self) -> None:

@@ -6,6 +6,7 @@ Runs in the process that becomes the runtime, under the runtime's interpreter (C
 
 from __future__ import annotations
 
+import fcntl
 import gc
 import json
 import os
@@ -22,8 +23,10 @@ from lamplighter.sandbox import linux
 
 # (resource, soft and hard): AWS: spec 3.1. A core limit of 1 is special to the kernel: no core file, and none piped to
 # a handler of the host either, which a limit of 0 would allow.
-REPORT = 3  # the descriptor on which a process that is to execute something says why it can't; gone once it can
+FRAMES = 3  # the descriptor for framed log records, where a sandbox has one (AWS: spec 3.2)
+REPORT = 4  # the descriptor on which a process that is to execute something says why it can't; gone once it can
 _REPORT_LIMIT = 4096  # bytes
+_FRAMES_VARIABLE = "_LAMBDA_TELEMETRY_LOG_FD"
 LIMITS = (
     (resource.RLIMIT_NOFILE, 1024),
     (resource.RLIMIT_NPROC, 1024),
@@ -44,17 +47,23 @@ def limit_resources(own_user: bool = True) -> None:
         resource.setrlimit(kind, (most, most))
 
 
-def wire_descriptors(output: int, report: int | None) -> None:
-    """stdin from /dev/null, stdout and stderr to `output`, `report` as REPORT, and not one descriptor more."""
+def wire_descriptors(output: int, report: int | None, frames: list[int], variables: dict[str, str]) -> None:
+    """stdin from /dev/null, stdout and stderr to `output`, `frames` (one or none) as FRAMES, `report` as REPORT, and
+    not one descriptor more. `variables` tell the runtime of its frames."""
     null = os.open("/dev/null", os.O_RDONLY)
+    # First out of the way of the numbers they get.
+    frames = [fcntl.fcntl(descriptor, fcntl.F_DUPFD, REPORT + 1) for descriptor in frames]
+    reports = [] if report is None else [fcntl.fcntl(report, fcntl.F_DUPFD, REPORT + 1)]
     os.dup2(null, 0)
     os.dup2(output, 1)
     os.dup2(output, 2)
-    if report is None:
-        linux.close_from(REPORT)
-        return
-    os.dup2(report, REPORT)
-    os.set_inheritable(REPORT, False)
+    os.closerange(FRAMES, REPORT + 1)
+    variables.pop(_FRAMES_VARIABLE, None)
+    for descriptor in frames:
+        os.dup2(descriptor, FRAMES)
+        variables[_FRAMES_VARIABLE] = str(FRAMES)
+    for descriptor in reports:
+        os.dup2(descriptor, REPORT, inheritable=False)
     linux.close_from(REPORT + 1)
 
 

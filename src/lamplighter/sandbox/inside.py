@@ -14,13 +14,15 @@ from __future__ import annotations
 
 import fcntl
 import os
+import select
+import signal
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from lamplighter.sandbox import guest, linux
-from lamplighter.sandbox.channel import Channel, close_all
+from lamplighter.sandbox.channel import Channel, Malformed, close_all
 
 RUNTIME_API = ("127.0.0.1", 9001)
 BACKLOG = 128
@@ -67,14 +69,15 @@ def live(ground: Ground, preparation: Preparation) -> NoReturn:
             failure = error
         packet = orders.receive()
         if packet is not None:
-            order, (status_end, output, *mounts) = packet
+            order, (status_end, output, *rest) = packet
+            frames, mounts = (rest[:1], rest[1:]) if order["frames"] else ([], rest)
             status = Channel(socket.socket(fileno=status_end))
             try:
                 if failure:
                     raise failure
                 listener, runtime, child = made
                 _furnish(order, mounts)
-                runtime.send({"variables": order["variables"], "command": order["command"]}, [output])
+                runtime.send({"variables": order["variables"], "command": order["command"]}, [output, *frames])
                 status.send({"running": True}, [listener.detach()])
                 _watch(ground, status, runtime, child)
             except OSError as error:
@@ -134,13 +137,13 @@ def _become_runtime(ground: Ground, orders: Channel, uid: int) -> NoReturn:
             guest.forget_ourselves(ground.client, ground.client_path)
         packet = orders.receive()
         if packet is not None:
-            order, (output,) = packet
+            order, (output, *frames) = packet
             command, variables = order["command"], order["variables"]
             os.chdir("/var/task")
             if command is not None or ground.main is None:
-                guest.wire_descriptors(output, orders.fileno())
+                guest.wire_descriptors(output, orders.fileno(), frames, variables)
                 guest.execute(command, variables)
-            guest.wire_descriptors(output, None)
+            guest.wire_descriptors(output, None, frames, variables)
             guest.set_variables(variables)
             guest.run(ground.main)
     finally:
@@ -174,7 +177,8 @@ def _write_proc(proc: int, name: str, value: bytes) -> None:
 
 
 def _watch(ground: Ground, status: Channel, runtime: Channel, child: int) -> NoReturn:
-    """Be pid 1 with no privilege left: reap orphans, and tell how the runtime ended."""
+    """Be pid 1 with no privilege left: reap orphans, tell how the runtime ended, and hand out sockets of this network
+    namespace, which the service connects to what listens here (it is the way telemetry takes to an extension)."""
     report = fcntl.fcntl(runtime, fcntl.F_DUPFD, 5)  # first out of the way of the numbers it and status get
     os.dup2(status.fileno(), 3)
     os.dup2(report, 4)
@@ -182,6 +186,14 @@ def _watch(ground: Ground, status: Channel, runtime: Channel, child: int) -> NoR
     os.dup2(0, 1)
     os.dup2(0, 2)
     linux.close_from(5)
+    service = Channel(socket.socket(fileno=3))
+    service.sock.setblocking(False)
+    woken, waker = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, _ignore)  # with a handler, or the wakeup descriptor isn't written to
+    poll = select.poll()
+    poll.register(woken, select.POLLIN)
+    poll.register(3, select.POLLIN)
     if ground.init_uid:
         os.setgroups([])
         os.setresgid(*[ground.init_uid] * 3)
@@ -191,7 +203,35 @@ def _watch(ground: Ground, status: Channel, runtime: Channel, child: int) -> NoR
     linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
     linux.install_seccomp(ground.seccomp)
     while True:
-        pid, result = os.wait()
+        pid, result = os.waitpid(-1, os.WNOHANG)  # there is a child: the runtime, until we exit
         if pid == child:
             os.write(3, guest.end_of(result, 4))
             os._exit(0)
+        if pid:
+            continue
+        for descriptor, _ in poll.poll():
+            if descriptor == woken:
+                os.read(woken, 4096)
+            elif not _hand_out(service):
+                poll.unregister(3)
+
+
+def _hand_out(service: Channel) -> bool:
+    """Answer one request for a socket; False once the service is gone, which our fork server will tell us harder."""
+    try:
+        packet = service.receive()
+    except (BlockingIOError, Malformed):
+        return True
+    if packet is None:
+        return False
+    close_all(packet[1])
+    try:
+        made = [socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC).detach()]
+    except OSError:
+        made = []
+    service.send({"socket": True}, made)
+    return True
+
+
+def _ignore(_signal: int, _frame: object) -> None:
+    pass

@@ -64,7 +64,8 @@ class Configuration:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Make a sandbox. Comes with two descriptors: the status socket and the write end of the output pipe."""
+    """Make a sandbox. Comes with two or three descriptors: the status socket, the write end of the output pipe, and
+    that of the pipe for framed log records, if the runtime is to have one."""
 
     id: int
     runtime: str
@@ -130,7 +131,7 @@ def configuration(body: dict[str, Any]) -> Configuration:
 def request(body: dict[str, Any], descriptors: int) -> Start | Warm | End:
     """The request in a packet that came with this many descriptors. Raises Malformed."""
     kind = body.get("type")
-    _require(descriptors == (2 if kind == "start" else 0), "number of descriptors")
+    _require(descriptors in ((2, 3) if kind == "start" else (0,)), "number of descriptors")
     if kind == "start":
         return _start(body)
     if kind == "warm":

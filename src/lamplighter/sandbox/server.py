@@ -198,6 +198,7 @@ class Server:
             order = {
                 "variables": asked.variables,
                 "command": asked.command,
+                "frames": len(descriptors) == 3,
                 "ephemeral_storage": asked.ephemeral_storage,
                 "places": self._code.places(asked.code, asked.layers, scratch, client) if scratch else {},
             }

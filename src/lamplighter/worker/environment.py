@@ -17,11 +17,13 @@ from lamplighter.model.clock import Clock
 from lamplighter.model.functions import FunctionVersion
 from lamplighter.model.invocation import Invocation, Outcome
 from lamplighter.sandbox.contract import Exit, Sandbox, SandboxError
-from lamplighter.worker import failures, log_lines
+from lamplighter.worker import failures
 from lamplighter.worker.answer import Answer
 from lamplighter.worker.contract import WorkerError
 from lamplighter.worker.lifecycle import Signal, State, follow
 from lamplighter.worker.logs import Logs
+from lamplighter.worker.platform_events import Status
+from lamplighter.worker.platform_log import PlatformLog
 from lamplighter.worker.runtime_api import RuntimeApi
 from lamplighter.worker.stream import Stream
 
@@ -42,6 +44,7 @@ class LiveEnvironment:
         function: FunctionVersion,
         start_sandbox: Callable[[], Awaitable[Sandbox]],
         logs: Logs,
+        platform: PlatformLog,
         clock: Clock,
         on_end: Callable[["LiveEnvironment"], None],
         init_limit: float = INIT_LIMIT,
@@ -49,6 +52,7 @@ class LiveEnvironment:
         self.function = function
         self._start_sandbox = start_sandbox
         self._logs = logs
+        self._platform = platform
         self._clock = clock
         self._on_end = on_end
         self._init_limit = init_limit
@@ -65,6 +69,8 @@ class LiveEnvironment:
         self._answer: Answer | None = None
         self._outcome: Outcome | None = None  # what it will be given
         self._stream: Stream | None = None
+        self._told: tuple[float, float, int] | None = None  # of its answer: first and last byte (ms), size
+        self._failed = False  # it is an error
         self._broken = False  # its stream broke off, and the reason is not known yet
         self._began = 0.0
         self._peak: int | None = None  # of the memory, as of then
@@ -91,8 +97,7 @@ class LiveEnvironment:
 
     async def begin(self) -> None:
         """Start the sandbox, and with it INIT. Raises SandboxError."""
-        if self._logs.wanted:
-            self._logs.write(log_lines.init_start(self.function))
+        self._platform.init_started("init")
         await self._start()
 
     async def run(self, invocation: Invocation, stream: Stream | None = None) -> Outcome:
@@ -129,15 +134,17 @@ class LiveEnvironment:
         state = self._state
         self._state = follow(state, Signal.ASKED)
         if state is State.ANSWERED:
-            self._finish(None)
+            self._finish("success", None, False)
         elif state is State.SUPPRESSED_INIT:
             self._limit_cpu()
+            self._platform.init_ended("invoke", "success", None, self._init_time())
             self._give()
         else:
             self._limit_cpu()
-            self._init_duration = (self._clock.monotonic() - self._init_began) * 1000
+            self._init_duration = self._init_time()
             if self._logs.wanted:
                 self._logs.drain()  # what was written in init comes before the first START
+            self._platform.init_ended("init", "success", None, self._init_duration)
             if self._invocation is not None:
                 self._open()
                 self._give()
@@ -145,10 +152,12 @@ class LiveEnvironment:
     def answered(self, body: bytes, failed: bool) -> None:
         self._state = follow(self._state, Signal.ANSWERED)
         self._outcome = Outcome(body, "Unhandled" if failed else None)
+        self._note(len(body), failed)
 
     def answer_too_large(self) -> None:
         self._state = follow(self._state, Signal.ANSWERED)
         self._outcome = Outcome(failures.TOO_LARGE, "Unhandled", error_type=failures.TOO_LARGE_TYPE)
+        self._note(0, True)
 
     def streamed(self, error: tuple[str, bytes] | None) -> None:
         self._state = follow(self._state, Signal.ANSWERED)
@@ -157,6 +166,7 @@ class LiveEnvironment:
         else:
             error_type, payload = error
             self._outcome = Outcome(payload, "Unhandled", error_type=error_type)
+        self._note(0 if self._stream is None else self._stream.size, error is not None)
 
     def broke_off(self) -> None:
         """Settled in a moment, so that a death can be told as the reason."""
@@ -185,8 +195,8 @@ class LiveEnvironment:
         self._arm(self.function.timeout)
         if invocation.log_tail:
             self._logs.collect_tail()
-        if self._logs.wanted:
-            self._logs.later(log_lines.start, invocation.request_id, self.function.version)
+        if self._logs.wanted or self._platform.detailed:
+            self._platform.started(invocation)
 
     def _give(self) -> None:
         invocation = self._invocation
@@ -202,27 +212,36 @@ class LiveEnvironment:
         if answer is not None and outcome is not None:
             answer.give(outcome)
 
-    def _finish(self, status: str | None) -> None:
-        """The phase is over. `status`: of a failure, as REPORT shows it."""
+    def _finish(self, status: Status, error_type: str | None, noticed: bool) -> None:
+        """The phase is over. `noticed`: it failed, and not by what the runtime posted."""
         invocation = self._invocation
         assert invocation is not None
-        if self._logs.wanted:
+        if self._logs.wanted or self._platform.detailed:
             duration = (self._clock.monotonic() - self._began) * 1000
             self._logs.drain()
-            self._logs.later(
-                log_lines.end_and_report,
-                invocation.request_id,
-                duration,
-                self.function.memory_size,
-                self._memory_peak(),
-                self._init_duration,
-                status,
-            )
+            if self._failed and not noticed:
+                status = "error"
+            if self._platform.detailed:
+                done: Status = "failure" if noticed and status == "error" else status
+                self._platform.runtime_done(invocation, done, error_type, duration, self._told)
+            peak, init = self._memory_peak(), self._init_duration
+            self._platform.reported(invocation, status, error_type, duration, peak, init, noticed)
+        self._told, self._failed = None, False
         if self._outcome is not None and invocation.log_tail:
             told = self._outcome
             self._outcome = Outcome(told.payload, told.error, self._logs.tail(), told.error_type)
         self._init_duration = None
         self._free()
+
+    def _note(self, size: int, failed: bool) -> None:
+        """When the answer came, for who wants to know."""
+        self._failed = failed
+        if self._platform.detailed:
+            at = (self._clock.monotonic() - self._began) * 1000
+            first = at
+            if self._stream is not None and self._stream.began is not None:
+                first = (self._stream.began - self._deadline + self.function.timeout) * 1000
+            self._told = (min(first, at), at, size)
 
     def _memory_peak(self) -> int | None:
         """Read once in a while: with many short invocations, each would otherwise pay for a look at the cgroup."""
@@ -247,16 +266,16 @@ class LiveEnvironment:
 
     # Failures
 
-    def _fail(self, signal: Signal, payload: bytes, status: str, *lines: bytes, error_type: str | None = None) -> None:
-        """The invocation in hand ends with `payload`, unless it was answered already, and so does the environment."""
+    def _fail(
+        self, signal: Signal, payload: bytes, status: Status, cause: str | None, error_type: str | None = None
+    ) -> None:
+        """The invocation in hand ends with `payload`, unless it was answered already, and so does the environment.
+        `cause`: the error type that the log shows; `error_type`: that of the outcome."""
         assert self._invocation is not None
-        self._logs.drain()
-        if self._logs.wanted:
-            self._logs.write(*lines)
         if self._state is not State.ANSWERED or self._broken:
             self._outcome = Outcome(payload, "Unhandled", error_type=error_type)
         self._state = follow(self._state, signal)
-        self._finish(status)
+        self._finish(status, cause, True)
         self._die(Signal.ENDED)
         self._settle()
 
@@ -264,11 +283,12 @@ class LiveEnvironment:
         invocation = self._invocation
         assert invocation is not None
         timeout = self.function.timeout
-        lines = [log_lines.timed_out(self._clock.now(), invocation.request_id, timeout)]
+        self._logs.drain()
         if self._state is State.SUPPRESSED_INIT:
-            lines.insert(0, self._init_report("invoke", None))
+            self._platform.init_ended("invoke", "timeout", None, self._init_time())
+        self._platform.timed_out(invocation.request_id, timeout)
         payload = failures.timed_out(invocation.request_id, timeout)
-        self._fail(Signal.TIMED_OUT, payload, "Status: timeout", *lines, error_type=failures.TIMED_OUT)
+        self._fail(Signal.TIMED_OUT, payload, "timeout", None, error_type=failures.TIMED_OUT)
 
     def _exited(self, sandbox: Sandbox, exited: asyncio.Future[Exit]) -> None:
         """The runtime process is gone; first read what it wrote before."""
@@ -291,35 +311,39 @@ class LiveEnvironment:
             if self._init_error is not None:
                 self._fail_init(*self._init_error)
             else:
-                line = log_lines.crashed(request_id, failures.reason(exit))
-                self._fail_init(failures.exited(request_id, exit), failures.exit_type(exit), line)
+                reason = failures.reason(exit)
+                self._fail_init(failures.exited(request_id, exit), failures.exit_type(exit), reason)
         elif self._state is State.READY:
             self._die(Signal.EXITED)
         else:
             assert self._invocation is not None
             request_id = self._invocation.request_id
+            self._logs.drain()
+            self._platform.crashed(request_id, failures.reason(exit))
             self._fail(
                 Signal.EXITED,
                 failures.exited(request_id, exit),
-                f"Status: error\tError Type: {failures.exit_type(exit)}",
-                log_lines.crashed(request_id, failures.reason(exit)),
+                "error",
+                failures.exit_type(exit),
                 error_type=failures.TRUNCATED if self._begun_to_stream() else failures.exit_type(exit),
             )
 
     def _begun_to_stream(self) -> bool:
         return self._stream is not None and self._stream.begun
 
-    def _fail_init(self, payload: bytes, error_type: str | None, *lines: bytes) -> None:
-        """`error_type` None: init took too long. `lines`: for the log of the invocation that it is the end of."""
-        if self._state is State.SUPPRESSED_INIT:
-            report = self._init_report("invoke", error_type)
-            noticed = error_type if self._init_error is None else None
-            status = f"Status: error\tError Type: {error_type}"
-            self._fail(Signal.INIT_FAILED, payload, status, report, *lines, error_type=noticed)
-            return
+    def _fail_init(self, payload: bytes, error_type: str | None, reason: str | None = None) -> None:
+        """`error_type` None: init took too long. `reason`: for the log of the invocation that it is the end of."""
         self._logs.drain()
-        if self._logs.wanted:
-            self._logs.write(self._init_report("init", error_type))
+        status: Status = "error" if error_type else "timeout"
+        if self._state is State.SUPPRESSED_INIT:
+            assert self._invocation is not None
+            self._platform.init_ended("invoke", status, error_type, self._init_time())
+            if reason is not None:
+                self._platform.crashed(self._invocation.request_id, reason)
+            noticed = error_type if self._init_error is None else None
+            self._fail(Signal.INIT_FAILED, payload, "error", error_type, error_type=noticed)
+            return
+        self._platform.init_ended("init", status, error_type, self._init_time())
         self._state = follow(self._state, Signal.INIT_FAILED)
         self._stopping = self._loop.create_task(self._stop(self._let_go()))
         if self._invocation is not None:
@@ -329,6 +353,7 @@ class LiveEnvironment:
         """Once more, at the expense of the invocation's own time."""
         self._state = follow(self._state, Signal.REPEATED)
         self._open()
+        self._platform.init_started("invoke")
         self._repetition = self._loop.create_task(self._start_again())
 
     async def _start_again(self) -> None:
@@ -339,8 +364,9 @@ class LiveEnvironment:
         except (SandboxError, OSError) as error:
             self._die(Signal.ENDED, str(error))
 
-    def _init_report(self, phase: str, error_type: str | None) -> bytes:
-        return log_lines.init_report((self._clock.monotonic() - self._init_began) * 1000, phase, error_type)
+    def _init_time(self) -> float:
+        """Milliseconds since it began."""
+        return (self._clock.monotonic() - self._init_began) * 1000
 
     def _limit_cpu(self) -> None:
         if self._sandbox is not None:
@@ -382,7 +408,7 @@ class LiveEnvironment:
             self._arm(self._init_limit)
         self._sandbox = sandbox
         self._api = RuntimeApi(self)
-        self._logs.attach(sandbox.output)
+        self._logs.attach(sandbox.output, sandbox.frames)
         await self._api.open(sandbox.runtime_api)
         sandbox.exited.add_done_callback(partial(self._exited, sandbox))
 

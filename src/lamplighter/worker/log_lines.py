@@ -9,13 +9,19 @@ from datetime import UTC, datetime
 
 from lamplighter.model.functions import FunctionVersion
 
+TAB = "\t"
 _RUNTIME = re.compile(r"([a-z]+)(.*)")
+_SAMPLED = re.compile(r"Root=([^;]+);Parent=([0-9a-f]+);Sampled=1(?:;.*)?")
+
+
+def runtime_version(function: FunctionVersion) -> str | None:
+    """As AWS writes it, python:3.13.v1; None: it has no runtime of ours."""
+    match = _RUNTIME.fullmatch(function.runtime or "")
+    return f"{match[1]}:{match[2].lstrip('.')}.v1" if match else None
 
 
 def init_start(function: FunctionVersion) -> bytes:
-    match = _RUNTIME.fullmatch(function.runtime or "")
-    name, release = match.groups() if match else ("image", "")
-    line = f"INIT_START Runtime Version: {name}:{release.lstrip('.')}.v1"
+    line = f"INIT_START Runtime Version: {runtime_version(function) or 'image:.v1'}"
     if function.runtime_version_arn:
         line += f"\tRuntime Version ARN: {function.runtime_version_arn}"
     return line.encode()
@@ -37,9 +43,12 @@ def end_and_report(
     memory_size: int,
     memory_peak: int | None,
     init_duration: float | None,
-    status: str | None,
+    status: str,
+    trace_id: str | None,
 ) -> bytes:
-    """`memory_size` in MB, `memory_peak` in bytes. Init is billed with the first invocation (AWS: since 2025-08)."""
+    """`memory_size` in MB, `memory_peak` in bytes; `trace_id` where tracing is active.
+
+    Init is billed with the first invocation (AWS: since 2025-08)."""
     billed = math.ceil(duration + (init_duration or 0.0))
     line = (
         f"END RequestId: {request_id}\nREPORT RequestId: {request_id}\t"
@@ -49,7 +58,31 @@ def end_and_report(
         line += f"Max Memory Used: {math.ceil(memory_peak / 1048576)} MB\t"
     if init_duration is not None:
         line += f"Init Duration: {init_duration:.2f} ms\t"
-    return (line + (status or "")).encode()
+    line += status
+    sampled = trace_id and _SAMPLED.fullmatch(trace_id)
+    if sampled:
+        line = f"{line.rstrip(TAB)}{TAB}\nXRAY TraceId: {sampled[1]}\tSegmentId: {sampled[2]}\tSampled: true\t"
+    return line.encode()
+
+
+def status(status: str, error_type: str | None) -> str:
+    """Of a failure that the service noticed, as a REPORT shows it."""
+    if status == "success":
+        return ""
+    if status == "timeout":
+        return "Status: timeout"
+    return "Status: error" + (f"\tError Type: {error_type}" if error_type else "")
+
+
+def extension(name: str, state: str, events: list[str], error_type: str | None) -> bytes:
+    line = f"EXTENSION\tName: {name}\tState: {state}\tEvents: [{', '.join(events)}]"
+    return (line + (f"\tError Type: {error_type}" if error_type else "")).encode()
+
+
+def subscription(kind: str, name: str, types: list[str]) -> bytes:
+    """`kind`: telemetry or logs. Types are shown with a capital."""
+    shown = ", ".join(type.capitalize() for type in types)
+    return f"{kind.upper()}\tName: {name}\tState: Subscribed\tTypes: [{shown}]".encode()
 
 
 def timed_out(now: float, request_id: str, timeout: int) -> bytes:

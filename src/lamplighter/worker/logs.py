@@ -16,6 +16,8 @@ from typing import Any, Protocol
 
 from lamplighter.model.clock import Clock
 from lamplighter.model.functions import FunctionVersion
+from lamplighter.worker.application_levels import passes, passing
+from lamplighter.worker.log_frames import RECORD_LIMIT, LogFrames, Record
 
 
 class LogSink(Protocol):
@@ -37,29 +39,41 @@ class LogSink(Protocol):
 # Gives an environment of the version, with this log stream, its sink.
 OpenLog = Callable[[FunctionVersion, str], LogSink]
 
+Tap = Callable[[float, bytes], None]  # takes a whole record of the function's: seconds since the epoch, text
+
 TAIL = 4096  # bytes of the log that Invoke returns on request (AWS: spec 2.1)
 _READ = 65536
-_LINE_LIMIT = 262144  # a longer line is cut here
+_LINE_LIMIT = RECORD_LIMIT  # a longer line is cut here
+_CLOCK_SKEW = 60.0  # seconds that a record's own time may be off; else it has the time at which it came
 _READS_AT_ONCE = 32  # of one turn: a function that floods its log keeps the loop from others no longer than this
 
 
 class Logs:
     """Owns the reading of `pipe` from `attach` to `detach`; the sandbox owns the descriptor."""
 
-    def __init__(self, clock: Clock, sink: LogSink | None) -> None:
+    def __init__(self, clock: Clock, sink: LogSink | None, least: int | None = None) -> None:
+        """`least`: the application log level below which records are dropped; None: none are."""
         self._now = clock.now
+        self._least = least
+        self.tap: Tap | None = None  # hears of every record too
         self._sink = sink
         self.wanted = sink is not None  # False: the service's own lines need not even be made
         self._unread = array.array("i", [0])
         self._loop = asyncio.get_running_loop()
         self._pipe = -1
+        self._frames_pipe = -1
+        self._frames = LogFrames()
         self._partial = b""  # an unfinished line, for the sink
         self._tail: bytearray | None = None
 
-    def attach(self, pipe: int) -> None:
-        """`pipe`: a non-blocking descriptor."""
+    def attach(self, pipe: int, frames: int = -1) -> None:
+        """Non-blocking descriptors: `pipe` brings lines, `frames` framed records, if there is one."""
         self._pipe = pipe
         self._loop.add_reader(pipe, self._readable)
+        self._frames_pipe = frames
+        if frames >= 0:
+            self._frames = LogFrames()
+            self._loop.add_reader(frames, self._frames_readable)
 
     def detach(self) -> None:
         """Take what is left and stop reading. Idempotent."""
@@ -68,10 +82,18 @@ class Logs:
         if self._pipe >= 0:
             self._loop.remove_reader(self._pipe)
             self._pipe = -1
+        if self._frames_pipe >= 0:
+            self._end_of_frames()
         self._finish_line()
 
     def drain(self) -> None:
         """Take what has been written so far."""
+        for _ in range(_READS_AT_ONCE):
+            if self._frames_pipe < 0:
+                break
+            fcntl.ioctl(self._frames_pipe, termios.FIONREAD, self._unread)
+            if not self._unread[0] or not self._frames_readable():
+                break
         for _ in range(_READS_AT_ONCE):
             if self._pipe < 0:
                 return
@@ -124,18 +146,75 @@ class Logs:
             self._pipe = -1
             return False
         more = len(data) == _READ
-        if self._tail is not None:
-            self._keep(data)
-        if self._sink is not None:
-            if self._partial:
-                data = self._partial + data
-            end = data.rfind(b"\n") + 1
-            if not end and len(data) > _LINE_LIMIT:
-                end = len(data)
-            if end:
-                self._sink.lines(self._now(), data[:end])
-            self._partial = data[end:]
+        self._take_lines(data)
         return more
+
+    def _take_lines(self, data: bytes) -> None:
+        if self._least is None and self._tail is not None:
+            self._keep(data)
+        if self._sink is None and self._least is None and self.tap is None:
+            return
+        if self._partial:
+            data = self._partial + data
+        end = data.rfind(b"\n") + 1
+        if not end and len(data) > _LINE_LIMIT:
+            end = len(data)
+        self._partial = data[end:]
+        if end:
+            self._give_lines(data[:end])
+
+    def _give_lines(self, lines: bytes) -> None:
+        """Whole ones."""
+        if self._least is not None:
+            lines = passing(lines, self._least)
+            if not lines:
+                return
+            if self._tail is not None:
+                self._keep(lines)
+        if self._sink is not None:
+            self._sink.lines(self._now(), lines)
+        if self.tap is not None:
+            now = self._now()
+            for line in lines.removesuffix(b"\n").split(b"\n"):
+                self.tap(now, line + b"\n")
+
+    def _frames_readable(self) -> bool:
+        """Read once from the pipe of framed records; whether there may be more."""
+        try:
+            data = os.read(self._frames_pipe, _READ)
+        except BlockingIOError:
+            return False
+        if not data:
+            self._end_of_frames()
+            return False
+        records, other = self._frames.take(data)
+        for record in records:
+            self._take_record(record)
+        if other:
+            self._take_lines(other)
+        return len(data) == _READ
+
+    def _take_record(self, record: Record) -> None:
+        if self._least is not None and not passes(record.level, self._least):
+            return
+        if self._partial:
+            self._finish_line()
+        text = record.text if record.text.endswith(b"\n") else record.text + b"\n"
+        if self._tail is not None:
+            self._keep_lines(text)
+        now = self._now()
+        at = record.time if abs(record.time - now) < _CLOCK_SKEW else now
+        if self._sink is not None:
+            self._sink.message(at, text)
+        if self.tap is not None:
+            self.tap(at, text)
+
+    def _end_of_frames(self) -> None:
+        self._loop.remove_reader(self._frames_pipe)
+        self._frames_pipe = -1
+        rest = self._frames.rest()
+        if rest:
+            self._take_lines(rest)
 
     def _keep(self, data: bytes) -> None:
         assert self._tail is not None
@@ -150,6 +229,6 @@ class Logs:
         self._keep(lines)
 
     def _finish_line(self) -> None:
-        if self._partial and self._sink is not None:
-            self._sink.lines(self._now(), self._partial)
-            self._partial = b""
+        if self._partial:
+            line, self._partial = self._partial, b""
+            self._give_lines(line)

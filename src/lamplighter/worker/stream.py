@@ -17,10 +17,11 @@ _CONTENT_TYPE_LIMIT = 1024  # bytes; clients take no head of any length, and a g
 class Stream:
     """One answer. Made by who wants it streamed; a function may still answer in one piece, and then nothing is fed."""
 
-    __slots__ = ("_dropped", "_news", "_on_room", "_room", "_waiting", "begun", "content_type")
+    __slots__ = ("_dropped", "_news", "_on_room", "_room", "_waiting", "began", "content_type", "size")
 
     def __init__(self, room: int = ROOM) -> None:
-        self.begun = False  # the function has begun to stream
+        self.began: float | None = None  # when the function began to stream, on the loop's clock
+        self.size = 0  # bytes that came so far
         self.content_type: str | None = None  # as the function declared it, known when it has begun or answered
         self._room = room
         self._waiting = bytearray()
@@ -35,8 +36,12 @@ class Stream:
             self.content_type = content_type.decode("latin-1")
 
     def begin(self) -> None:
-        self.begun = True
+        self.began = asyncio.get_running_loop().time()
         self._news.set()
+
+    @property
+    def begun(self) -> bool:
+        return self.began is not None
 
     def feed(self, data: bytes) -> bool:
         """Whether more may be fed; if not, only after `when_room`."""
@@ -100,6 +105,7 @@ class Upload:
         """Pass it on; of what is too large only as much as the limit allows."""
         left = STREAM_LIMIT - self._size
         self._size += len(data)
+        self._stream.size = min(self._size, STREAM_LIMIT)
         if left <= 0:
             return
         if not self._stream.feed(data[:left]):

@@ -12,9 +12,11 @@ from datetime import UTC, datetime
 from lamplighter.model.clock import Clock
 from lamplighter.model.functions import FunctionVersion
 from lamplighter.sandbox.contract import Sandbox, SandboxError, Sandboxes, SandboxSpec
+from lamplighter.worker.application_levels import least_level
 from lamplighter.worker.contract import WorkerError
 from lamplighter.worker.environment import INIT_LIMIT, LiveEnvironment
 from lamplighter.worker.logs import Logs, OpenLog
+from lamplighter.worker.platform_log import PlatformLog
 
 # Gives what a sandbox of the runtime executes with these variables; None: what the sandbox itself knows to run.
 Commands = Callable[[str, Mapping[str, str]], tuple[str, ...] | None]
@@ -92,10 +94,14 @@ class Worker:
             except TimeoutError:
                 raise SandboxError(f"no sandbox stood within {_START_LIMIT:.0f} s") from None
 
+        logs = Logs(
+            self._clock, self._logs(function, stream) if self._logs is not None else None, least_level(function)
+        )
         environment = LiveEnvironment(
             function,
             start_sandbox,
-            Logs(self._clock, self._logs(function, stream) if self._logs is not None else None),
+            logs,
+            PlatformLog(function, logs, self._clock, stream),
             self._clock,
             self._environments.discard,
             self._init_limit,
@@ -137,6 +143,7 @@ def sandbox_spec(
         ephemeral_storage=function.ephemeral_storage,
         layers=tuple(layer.package.digest for layer in function.layers),
         command=commands(function.runtime, found),
+        log_frames=not function.runtime.startswith("provided"),
     )
 
 

@@ -1,0 +1,158 @@
+"""What an environment says of itself as it goes: lines of text or JSON in its log, and events for who has subscribed.
+
+The environment tells what happened, once; here it is decided who wants to know. In text form without subscribers (the
+usual case, and the warm path) nothing is made but arguments. System log levels hold for JSON only (AWS: spec 3.6).
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from lamplighter.model.clock import Clock
+from lamplighter.model.functions import FunctionVersion
+from lamplighter.model.invocation import Invocation
+from lamplighter.worker import log_lines, platform_events
+from lamplighter.worker.logs import Logs
+from lamplighter.worker.platform_events import Phase, Record, Status
+
+
+class Subscribers(Protocol):
+    """Extensions that want platform events."""
+
+    def platform(self, now: float, kind: str, record: Record) -> None: ...
+
+
+class PlatformLog:
+    """`stream`: the log stream's name. `initialization`: as in AWS_LAMBDA_INITIALIZATION_TYPE."""
+
+    def __init__(
+        self, function: FunctionVersion, logs: Logs, clock: Clock, stream: str, initialization: str = "on-demand"
+    ) -> None:
+        self._function = function
+        self._logs = logs
+        self._clock = clock
+        self._instance = stream.rpartition("]")[2]
+        self._initialization = initialization
+        self._json = function.log_format == "JSON"
+        self._least = platform_events.SYSTEM_LEVELS.get(function.system_log_level or "INFO", platform_events.INFO)
+        self._traced = function.tracing_mode == "Active"
+        # Whether the end of the runtime's part of an invocation interests anybody: text has no line for it.
+        self.detailed = self._json
+        self._subscribers: Subscribers | None = None
+
+    def join(self, subscribers: Subscribers) -> None:
+        """From here on they hear of everything."""
+        self._subscribers = subscribers
+        self.detailed = True
+
+    def init_started(self, phase: Phase) -> None:
+        if not self._json and phase == "init" and self._logs.wanted:
+            self._logs.write(log_lines.init_start(self._function))
+        self._tell(
+            "platform.initStart",
+            lambda: platform_events.init_start(self._function, self._initialization, phase, self._instance),
+        )
+
+    def init_ended(self, phase: Phase, status: Status, error_type: str | None, duration: float) -> None:
+        """`duration`: milliseconds."""
+        if not self._json and status != "success" and self._logs.wanted:
+            self._logs.write(log_lines.init_report(duration, phase, error_type))
+        kind = self._initialization
+        self._tell("platform.initRuntimeDone", lambda: platform_events.init_done(kind, phase, status, error_type))
+        self._tell(
+            "platform.initReport", lambda: platform_events.init_report(kind, phase, status, error_type, duration)
+        )
+
+    def started(self, invocation: Invocation) -> None:
+        version = self._function.version
+        if not self._json and self._logs.wanted:
+            self._logs.later(log_lines.start, invocation.request_id, version)
+        if self.detailed:
+            self._tell("platform.start", lambda: platform_events.start(invocation, version))
+
+    def timed_out(self, request_id: str, timeout: int) -> None:
+        """In JSON, the status of platform.report says it."""
+        if not self._json and self._logs.wanted:
+            self._logs.write(log_lines.timed_out(self._clock.now(), request_id, timeout))
+
+    def crashed(self, request_id: str, reason: str) -> None:
+        if not self._json and self._logs.wanted:
+            self._logs.write(log_lines.crashed(request_id, reason))
+
+    def runtime_done(
+        self,
+        invocation: Invocation,
+        status: Status,
+        error_type: str | None,
+        duration: float,
+        answered: tuple[float, float, int] | None,
+    ) -> None:
+        """Call it where `detailed`. `answered`: milliseconds from the start to the answer's first byte and to its last,
+        and the answer's bytes."""
+        now = self._clock.now()
+        began = now - duration / 1000
+        spans: list[Record] = []
+        if answered is not None:
+            first, last, _ = answered
+            spans = [
+                platform_events.span("responseLatency", began, first),
+                platform_events.span("responseDuration", began + first / 1000, last - first),
+                platform_events.span("runtimeOverhead", began + last / 1000, max(0.0, duration - last)),
+            ]
+        produced = None if answered is None else answered[2]
+        self._tell(
+            "platform.runtimeDone",
+            lambda: platform_events.runtime_done(invocation, status, error_type, duration, produced, spans),
+        )
+
+    def reported(
+        self,
+        invocation: Invocation,
+        status: Status,
+        error_type: str | None,
+        duration: float,
+        memory_peak: int | None,
+        init_duration: float | None,
+        noticed: bool,
+    ) -> None:
+        """The invocation's last word. `noticed`: the failure is one that the service saw, not a handler's own."""
+        memory = self._function.memory_size
+        if not self._json and self._logs.wanted:
+            self._logs.later(
+                log_lines.end_and_report,
+                invocation.request_id,
+                duration,
+                memory,
+                memory_peak,
+                init_duration,
+                log_lines.status(status, error_type) if noticed else "",
+                invocation.trace_id if self._traced else None,
+            )
+        if self.detailed:
+            self._tell(
+                "platform.report",
+                lambda: platform_events.report(
+                    invocation, status, error_type, duration, memory, memory_peak, init_duration
+                ),
+            )
+
+    def extension(self, name: str, state: str, events: list[str], error_type: str | None = None) -> None:
+        """`state`: Ready, Registered or Error. `events`: INVOKE, SHUTDOWN."""
+        if not self._json and self._logs.wanted:
+            self._logs.write(log_lines.extension(name, state, events, error_type))
+        self._tell("platform.extension", lambda: platform_events.extension(name, state, events, error_type))
+
+    def subscribed(self, kind: str, name: str, types: list[str]) -> None:
+        """`kind`: telemetry or logs, after the API that was used."""
+        if not self._json and self._logs.wanted:
+            self._logs.write(log_lines.subscription(kind, name, types))
+        self._tell(f"platform.{kind}Subscription", lambda: platform_events.subscription(name, types))
+
+    def _tell(self, kind: str, make: Callable[[], Record]) -> None:
+        logged = self._json and self._logs.wanted
+        if not logged and self._subscribers is None:
+            return
+        now, record = self._clock.now(), make()
+        if logged and platform_events.level(kind, record) >= self._least:
+            self._logs.later(platform_events.line, now, kind, record)
+        if self._subscribers is not None:
+            self._subscribers.platform(now, kind, record)
