@@ -30,6 +30,7 @@ from lamplighter.api.downloads import PATH as DOWNLOADS
 from lamplighter.api.downloads import Downloads
 from lamplighter.api.event_invoke import EventInvokeOperations
 from lamplighter.api.functions import FunctionOperations
+from lamplighter.api.health import HEALTH, READY, Health
 from lamplighter.api.http import Caller, Operation, Request, StreamingOperation
 from lamplighter.api.invoke import Accept, InvokeApi
 from lamplighter.api.invoke_async import InvokeAsyncOperation
@@ -111,6 +112,7 @@ from lamplighter.store.sqlite import SqliteFunctions, SqlitePackageReferences
 from lamplighter.telemetry.logs.archive import Archive
 from lamplighter.telemetry.logs.intake import Intake
 from lamplighter.telemetry.logs.watching import Subscriptions
+from lamplighter.telemetry.service_log import set_up
 from lamplighter.worker.worker import Worker
 
 # Seconds after which a thread that computes lets the event loop go on. Logs are searched and databases written beside
@@ -129,7 +131,7 @@ def serve(settings: Settings, *, on_ready: Callable[[str], None] = print) -> int
     """Serve until a signal; returns the exit code. Raises StartupError.
 
     `on_ready` is given the line that says where and how."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    set_up(settings.log_format, settings.log_level)
     try:
         with DataDirectory(settings.data_dir) as directory:
             return uvloop.run(_serve(settings, directory, on_ready))
@@ -221,6 +223,7 @@ async def _front_door(
             destinations.PREFIX: Deliveries(_targets(settings, owned, clock), clock, _uncounted),
         }
         rounds = await stack.enter_async_context(Rounds(queue, works, clock))
+        health = Health(lambda: not sandboxes.lost.done())
         downloads = Downloads(_derived(owned, "downloads"), blobs, clock)
         operations: dict[str, Operation | StreamingOperation] = {
             **{name: unavailable(name) for name in wire.operations},
@@ -247,7 +250,7 @@ async def _front_door(
             _verify(settings, owned, clock),
             operations,
             InvokeApi(wire, invoker, ids, settings.region, accept),
-            {DOWNLOADS: downloads},
+            {DOWNLOADS: downloads, HEALTH: health, READY: health},
             clock,
             ids,
             settings.region,

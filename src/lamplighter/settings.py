@@ -17,6 +17,8 @@ from typing import Any, Literal, cast, get_args
 
 IsolationChoice = Literal["auto", "full", "user", "none"]
 MissingRuntimes = Literal["refuse", "accept"]
+LogFormat = Literal["console", "json"]
+LogLevel = Literal["debug", "info", "warning", "error"]
 
 PREFIX = "LAMPLIGHTER_"
 FILE_NAME = "lamplighter.toml"  # looked for in the data directory
@@ -49,6 +51,8 @@ class Settings:
     events_endpoint: str | None = None
     account_concurrency: int = 1000
     logs: bool = True
+    log_format: LogFormat = "console"
+    log_level: LogLevel = "info"
 
     @property
     def url(self) -> str:
@@ -232,6 +236,20 @@ OPTIONS = (
         _concurrency,
     ),
     Option("logs", "on|off", "on", "Keep what functions write, to be read through CloudWatch Logs.", _switch),
+    Option(
+        "log_format",
+        "|".join(get_args(LogFormat)),
+        "console",
+        "How the service writes its own log to standard error: for people, or as one JSON object a line.",
+        _choice(get_args(LogFormat)),
+    ),
+    Option(
+        "log_level",
+        "|".join(get_args(LogLevel)),
+        "info",
+        "What of the service's own log is written: from this level up.",
+        _choice(get_args(LogLevel)),
+    ),
 )
 _BY_NAME = {option.name: option for option in OPTIONS}
 CONFIG_FLAG, CONFIG_VARIABLE = "--config", PREFIX + "CONFIG"

@@ -19,6 +19,8 @@ EXAMPLES = {
     "missing_runtimes": ("accept", "accept"),
     "account_concurrency": ("250", 250),
     "logs": ("off", False),
+    "log_format": ("json", "json"),
+    "log_level": ("debug", "debug"),
     "s3_endpoint": ("https://s3.eu-central-1.amazonaws.com", "https://s3.eu-central-1.amazonaws.com"),
     "sqs_endpoint": ("http://127.0.0.1:9324", "http://127.0.0.1:9324"),
     "sns_endpoint": ("http://[::1]:9911", "http://[::1]:9911"),

@@ -36,6 +36,8 @@ RawHandler = Callable[[Request], Awaitable[Response]]
 
 _FUNCTIONS, _INVOCATIONS = "/2015-03-31/functions/", "/invocations"
 _STREAM_FUNCTIONS, _STREAMS = "/2021-11-15/functions/", "/response-streaming-invocations"
+# The ends of paths that run functions or are other services': too many for a line each.
+_FREQUENT = ("invocations", "response-streaming-invocations", "invoke-async", "")
 _MALFORMED = {
     400: "Bad Request",
     408: "Request Timeout",
@@ -166,8 +168,11 @@ class FrontDoor:
     async def _serve(self, connection: Connection, request: Request, name: str | None) -> None:
         """`name`: of the function, encoded, if this is Invoke."""
         request_id = self._ids.request_id()
+        began = self._clock.monotonic() if name is None else 0.0
         try:
             response = await self._respond(request, name, request_id)
+            if name is None:
+                self._note(request, response.status, request_id, self._clock.monotonic() - began)
             if isinstance(response, Streamed):
                 await self._stream(connection, response, request_id)
                 return
@@ -177,6 +182,18 @@ class FrontDoor:
                 self._drained.set()
         connection.respond(response, request_id)
 
+    def _note(self, request: Request, status: int, request_id: str, seconds: float) -> None:
+        """One line for a call that is no plain Invoke: changes at info, the others at debug. Without query and headers,
+        in which signatures are."""
+        path = request.path
+        often = request.method in ("GET", "HEAD") or path.rstrip("/").rpartition("/")[2] in _FREQUENT
+        level = logging.DEBUG if often else logging.INFO
+        if _log.isEnabledFor(level):
+            shown = path.encode("ascii", "backslashreplace").decode()
+            target = request.headers.get("x-amz-target", "").encode("ascii", "backslashreplace").decode()[:100]
+            told = (request_id, request.method, shown, target and f" {target}", status, seconds * 1000)
+            _log.log(level, "request %s: %s %s%s %d in %.1f ms", *told, extra={"request_id": request_id})
+
     async def _stream(self, connection: Connection, response: Streamed, request_id: str) -> None:
         try:
             await connection.stream(response, request_id)
@@ -185,7 +202,9 @@ class FrontDoor:
             response.body.cancel()
             raise
         except Exception:  # as in _respond; what is on its way can't be taken back
-            _log.exception("request %s failed in the middle of its response", request_id)
+            _log.exception(
+                "request %s failed in the middle of its response", request_id, extra={"request_id": request_id}
+            )
             response.body.cancel()
             connection.abort()
 
@@ -196,13 +215,21 @@ class FrontDoor:
             return await self._answer(request, request_id)
         except ServiceError as error:
             if error.status >= 500:
-                _log.error("request %s: %s", request_id, error, exc_info=error.__cause__)
+                _log.error(
+                    "request %s: %s", request_id, error, exc_info=error.__cause__, extra={"request_id": request_id}
+                )
             return refusal(error, request_id)
         except WorkerError as error:
-            _log.error("request %s: no environment: %s", request_id, error)
+            _log.error("request %s: no environment: %s", request_id, error, extra={"request_id": request_id})
             return refusal(ServiceException(), request_id)
         except Exception:  # the outermost loop: a bug must not take the connection with it
-            _log.exception("request %s failed: %s %s", request_id, request.method, request.path)
+            _log.exception(
+                "request %s failed: %s %s",
+                request_id,
+                request.method,
+                request.path,
+                extra={"request_id": request_id},
+            )
             return refusal(ServiceException(), request_id)
 
     async def _answer(self, request: Request, request_id: str) -> Response | Streamed:
