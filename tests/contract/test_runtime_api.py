@@ -11,6 +11,8 @@ import pytest
 
 from lamplighter.worker.runtime_api import RuntimeApi
 from lamplighter.worker.stream import Stream
+from lamplighter.worker.telemetry_api import Refused
+from lamplighter.worker.telemetry_subscription import BODY_LIMIT
 from support.raw_http import Client, Reply, request
 from support.sandbox_server import story, until
 
@@ -52,6 +54,11 @@ class Guest:
 
     def init_failed(self, body: bytes, error_type: str) -> None:
         self.heard.append(("init failed", body, error_type))
+
+    def subscribe(self, api: str, identifier: str, body: bytes) -> None:
+        self.heard.append((api, identifier, body))
+        if body == b"wrong":
+            raise Refused(400, "ValidationError", "wrong")
 
     def read(self) -> None:
         self.heard_by_then = len(self.heard)
@@ -379,3 +386,19 @@ async def test_trailers_without_end_are_not_kept() -> None:
             client.send(b"x" * 100_000)
         await client.closed()
         assert ("broke off",) in made.heard
+
+
+@story
+async def test_telemetry_is_subscribed_to_with_a_bounded_body() -> None:
+    async with guest() as made, made.client() as client:
+        identified = {"Lambda-Extension-Identifier": "some-id"}
+        for path, api in (("/2022-07-01/telemetry", "telemetry"), ("/2020-08-15/logs", "logs")):
+            reply = await client.call(request("PUT", path, b"{}", **identified))
+            assert (reply.status, reply.body) == (200, b'"OK"')
+            assert made.heard.pop() == (api, "some-id", b"{}")
+            assert refused(await client.call(request("PUT", path, b"wrong"))) == (400, "ValidationError", "wrong")
+            made.heard.clear()
+            large = await client.call(request("PUT", path, b"x" * (BODY_LIMIT + 1)))
+            assert (large.status, made.heard) == (413, [])
+            assert (await client.call(request("POST", path, b"{}"))).status == 405
+            assert (await client.call(request("GET", path))).status == 405

@@ -44,7 +44,11 @@ class PlainSandbox:
     async def connect(self, port: int) -> socket.socket:
         made = socket.socket()
         made.setblocking(False)
-        await self._loop.sock_connect(made, ("127.0.0.1", port))
+        try:
+            await self._loop.sock_connect(made, ("127.0.0.1", port))
+        except BaseException:
+            made.close()
+            raise
         return made
 
     async def end(self) -> None:

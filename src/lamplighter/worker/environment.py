@@ -26,11 +26,14 @@ from lamplighter.worker.platform_events import Status
 from lamplighter.worker.platform_log import PlatformLog
 from lamplighter.worker.runtime_api import RuntimeApi
 from lamplighter.worker.stream import Stream
+from lamplighter.worker.telemetry_api import Refused, TelemetryApi
+from lamplighter.worker.telemetry_subscription import Api
 
 INIT_LIMIT = 10.0  # seconds (AWS: spec 3.1)
 _LAST_WORDS = 0.05  # seconds for what a dead runtime wrote to be read, if a child of its keeps a connection open
 _LEAVE = 0.3  # seconds that a runtime may take to exit by itself after an init error
 _PEAK_AGE = 0.05  # seconds for which a look at the memory's peak holds
+_FLUSH = 0.5  # seconds that telemetry's last events may take to be delivered
 _TICK = 0.002  # seconds; timers of the loop are no finer
 
 _log = logging.getLogger(__name__)
@@ -60,6 +63,8 @@ class LiveEnvironment:
         self._state = State.INIT
         self._api = RuntimeApi(self)
         self._sandbox: Sandbox | None = None
+        self.extensions: dict[str, str] = {}  # names by identifier, of those that have registered
+        self._telemetry: TelemetryApi | None = None  # from the first subscription on
         # Of init.
         self._init_began = 0.0
         self._init_duration: float | None = None  # milliseconds, until a REPORT has named it
@@ -179,6 +184,20 @@ class LiveEnvironment:
         """Settled when the runtime exits, as it should now, so that its last output is in the log."""
         self._init_error = (body, failures.error_type(error_type))
         self._loop.call_later(_LEAVE, self._gone, self._sandbox, Exit())
+
+    def subscribe(self, api: Api, identifier: str, body: bytes) -> None:
+        name = self.extensions.get(identifier)
+        if name is None:
+            raise Refused(403, "Extension.UnknownExtensionIdentifier", "Unknown extension " + identifier)
+        assert self._sandbox is not None
+        if self._telemetry is None:
+            self._telemetry = TelemetryApi(self._sandbox.connect, self._clock, self.function.log_format == "JSON")
+        self._telemetry.open = self._state in (State.INIT, State.SUPPRESSED_INIT)
+        asked = self._telemetry.subscribe(name, api, body)
+        if self._telemetry.wants("function"):
+            self._logs.tap = self._telemetry.function
+        self._platform.join(self._telemetry)
+        self._platform.subscribed(api, name, list(asked.types))
 
     def read(self) -> None:
         """Answered, and maybe asked again: now whoever waits may go on. With a tail, when the phase is over."""
@@ -345,7 +364,7 @@ class LiveEnvironment:
             return
         self._platform.init_ended("init", status, error_type, self._init_time())
         self._state = follow(self._state, Signal.INIT_FAILED)
-        self._stopping = self._loop.create_task(self._stop(self._let_go()))
+        self._stopping = self._loop.create_task(self._stop(*self._let_go()))
         if self._invocation is not None:
             self._repeat_init()
 
@@ -412,15 +431,21 @@ class LiveEnvironment:
         await self._api.open(sandbox.runtime_api)
         sandbox.exited.add_done_callback(partial(self._exited, sandbox))
 
-    def _let_go(self) -> Sandbox | None:
-        """Hear nothing more from the sandbox in hand, if any."""
+    def _let_go(self) -> tuple[Sandbox | None, TelemetryApi | None]:
+        """Hear nothing more from the sandbox in hand, if any, and tell it nothing but what telemetry still has."""
         self._api.close()
         self._logs.detach()
+        self._logs.tap = None
+        self._platform.leave()
         sandbox, self._sandbox = self._sandbox, None
-        return sandbox
+        telemetry, self._telemetry = self._telemetry, None
+        return sandbox, telemetry
 
-    async def _stop(self, sandbox: Sandbox | None) -> None:
+    async def _stop(self, sandbox: Sandbox | None, telemetry: TelemetryApi | None) -> None:
         try:
+            if telemetry is not None:
+                await telemetry.finish(_FLUSH)
+                await telemetry.close()
             if sandbox is not None:
                 await sandbox.end()
         except (SandboxError, OSError) as error:
@@ -447,7 +472,7 @@ class LiveEnvironment:
             await asyncio.wait([self._repetition])
         if self._stopping is not None:
             await asyncio.wait([self._stopping])
-        await self._stop(self._let_go())
+        await self._stop(*self._let_go())
         self._on_end(self)
 
 

@@ -38,19 +38,30 @@ class PlatformLog:
         # Whether the end of the runtime's part of an invocation interests anybody: text has no line for it.
         self.detailed = self._json
         self._subscribers: Subscribers | None = None
+        self._begun: tuple[float, Phase] = (0.0, "init")
 
     def join(self, subscribers: Subscribers) -> None:
-        """From here on they hear of everything."""
+        """They hear of the beginning of this init, and from here on of everything."""
+        if self._subscribers is subscribers:
+            return
         self._subscribers = subscribers
         self.detailed = True
+        now, phase = self._begun
+        subscribers.platform(now, "platform.initStart", self._init_start(phase))
+
+    def leave(self) -> None:
+        """Nobody hears any more."""
+        self._subscribers = None
+        self.detailed = self._json
+
+    def _init_start(self, phase: Phase) -> Record:
+        return platform_events.init_start(self._function, self._initialization, phase, self._instance)
 
     def init_started(self, phase: Phase) -> None:
         if not self._json and phase == "init" and self._logs.wanted:
             self._logs.write(log_lines.init_start(self._function))
-        self._tell(
-            "platform.initStart",
-            lambda: platform_events.init_start(self._function, self._initialization, phase, self._instance),
-        )
+        self._begun = self._clock.now(), phase
+        self._tell("platform.initStart", lambda: self._init_start(phase))
 
     def init_ended(self, phase: Phase, status: Status, error_type: str | None, duration: float) -> None:
         """`duration`: milliseconds."""

@@ -24,6 +24,8 @@ import orjson
 from lamplighter.worker import failures
 from lamplighter.worker.failures import RESPONSE_LIMIT
 from lamplighter.worker.stream import STREAM_LIMIT, Stream, Upload
+from lamplighter.worker.telemetry_api import Refused
+from lamplighter.worker.telemetry_subscription import BODY_LIMIT, PATHS, Api
 
 _PREFIX = b"/2018-06-01/runtime/"
 _NEXT = _PREFIX + b"invocation/next"
@@ -64,6 +66,10 @@ class Listener(Protocol):
 
     def init_failed(self, body: bytes, error_type: str) -> None: ...
 
+    def subscribe(self, api: Api, identifier: str, body: bytes) -> None:
+        """The extension of this identifier wants telemetry. Raises Refused."""
+        ...
+
     def read(self) -> None:
         """All that has come so far is told."""
         ...
@@ -80,6 +86,7 @@ def _refusal(status: str, error_type: str, message: str) -> bytes:
 
 _ACCEPTED = _reply("202 Accepted", b'{"status":"OK"}')
 _PONG = _reply("200 OK", b"pong", "text/plain; charset=utf-8")
+_SUBSCRIBED = _reply("200 OK", b'"OK"')
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _NOT_FOUND = _reply("404 Not Found", b"404 page not found\n", "text/plain; charset=utf-8")
 _WRONG_METHOD = _reply("405 Method Not Allowed", b"")
@@ -341,7 +348,7 @@ class _Connection(asyncio.Protocol):
         length = len(name)  # a quick look: most headers of a runtime are of no interest
         if length > 13:
             name = name.lower()
-            if name.startswith(b"lambda-runtime-function-") or name == b"content-length":
+            if name.startswith((b"lambda-runtime-function-", b"lambda-extension-")) or name == b"content-length":
                 self._headers[name] = value
         elif length == 12:
             if name.lower() == b"content-type":
@@ -351,7 +358,12 @@ class _Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         self._head_reads = 0
-        if self._parser.get_method() != b"POST":
+        method = self._parser.get_method()
+        if method == b"PUT" and self._url in PATHS:
+            self._body = []
+            if self._expects:
+                self._transport.write(_CONTINUE)
+        if method != b"POST":
             return
         self._refusal = self._refuse()
         if self._refusal is None and self._api.uploading is None:
@@ -378,7 +390,7 @@ class _Connection(asyncio.Protocol):
                     self._api.streamed(failures.STREAM_TOO_LARGE)
             return
         self._size += len(data)
-        if self._size > RESPONSE_LIMIT:
+        if self._size > (RESPONSE_LIMIT if self._api.uploading is self else BODY_LIMIT):
             self._too_large = True
             self._body = None
         else:
@@ -415,7 +427,7 @@ class _Connection(asyncio.Protocol):
             return self._api.refuse_init_error()
         if url == _RESTORE_ERROR:
             return self._api.refuse_restore(error=True)
-        return _WRONG_METHOD if url in (_RESTORE_NEXT, b"/ping") else _NOT_FOUND
+        return _WRONG_METHOD if url in (_RESTORE_NEXT, b"/ping", *PATHS) else _NOT_FOUND
 
     def _route(self) -> None:
         method = self._parser.get_method()
@@ -433,7 +445,7 @@ class _Connection(asyncio.Protocol):
             elif self._url == _RESTORE_NEXT:
                 self._reply_idle(self._api.refuse_restore(error=False))
             else:
-                known = self._url == _INIT_ERROR or self._url.endswith((b"/response", b"/error"))
+                known = self._url in (_INIT_ERROR, *PATHS) or self._url.endswith((b"/response", b"/error"))
                 self._reply_idle(_WRONG_METHOD if known else _NOT_FOUND)
         elif method == b"POST":
             refusal = self._refusal
@@ -448,8 +460,21 @@ class _Connection(asyncio.Protocol):
                 self._reply_idle(refusal)
             else:
                 self._accept()
+        elif method == b"PUT" and self._url in PATHS:
+            self._reply_idle(self._subscribe(PATHS[self._url]))
         else:
             self._reply_idle(_WRONG_METHOD)
+
+    def _subscribe(self, api: Api) -> bytes:
+        if self._too_large:
+            return _too_large(BODY_LIMIT)
+        identifier = self._headers.get(b"lambda-extension-identifier", b"").decode("latin-1")
+        try:
+            self._api.listener.subscribe(api, identifier, b"".join(self._body or []))
+        except Refused as refused:
+            status = {400: "400 Bad Request", 403: "403 Forbidden"}[refused.status]
+            return _refusal(status, refused.error_type, refused.message)
+        return _SUBSCRIBED
 
     def _accept(self) -> None:
         body = None
