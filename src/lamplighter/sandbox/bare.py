@@ -37,6 +37,8 @@ def live(ground: Ground, preparation: Preparation) -> NoReturn:
                 listener.listen(BACKLOG)
                 variables = {**order["variables"], **order["places"]}
                 variables["AWS_LAMBDA_RUNTIME_API"] = f"127.0.0.1:{listener.getsockname()[1]}"
+                if "AWS_LAMBDA_METADATA_API" in variables:
+                    variables["AWS_LAMBDA_METADATA_API"] = variables["AWS_LAMBDA_RUNTIME_API"]
                 report, reporting = os.pipe2(os.O_CLOEXEC)
                 child = os.fork()
                 if child == 0:

@@ -22,6 +22,7 @@ from lamplighter.worker.answer import Answer
 from lamplighter.worker.contract import WorkerError
 from lamplighter.worker.lifecycle import Signal, State, follow
 from lamplighter.worker.logs import Logs
+from lamplighter.worker.metadata import Metadata
 from lamplighter.worker.platform_events import Status
 from lamplighter.worker.platform_log import PlatformLog
 from lamplighter.worker.runtime_api import RuntimeApi
@@ -51,6 +52,7 @@ class LiveEnvironment:
         clock: Clock,
         on_end: Callable[["LiveEnvironment"], None],
         init_limit: float = INIT_LIMIT,
+        metadata: Metadata | None = None,
     ) -> None:
         self.function = function
         self._start_sandbox = start_sandbox
@@ -61,7 +63,8 @@ class LiveEnvironment:
         self._init_limit = init_limit
         self._loop = asyncio.get_running_loop()
         self._state = State.INIT
-        self._api = RuntimeApi(self)
+        self._metadata = metadata
+        self._api = RuntimeApi(self, metadata)
         self._sandbox: Sandbox | None = None
         self.extensions: dict[str, str] = {}  # names by identifier, of those that have registered
         self._telemetry: TelemetryApi | None = None  # from the first subscription on
@@ -426,7 +429,7 @@ class LiveEnvironment:
         if self._state is State.INIT:
             self._arm(self._init_limit)
         self._sandbox = sandbox
-        self._api = RuntimeApi(self)
+        self._api = RuntimeApi(self, self._metadata)
         self._logs.attach(sandbox.output, sandbox.frames)
         await self._api.open(sandbox.runtime_api)
         sandbox.exited.add_done_callback(partial(self._exited, sandbox))

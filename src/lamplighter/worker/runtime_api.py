@@ -21,8 +21,9 @@ from typing import Protocol, cast
 import httptools
 import orjson
 
-from lamplighter.worker import failures
+from lamplighter.worker import failures, metadata
 from lamplighter.worker.failures import RESPONSE_LIMIT
+from lamplighter.worker.metadata import Metadata
 from lamplighter.worker.stream import STREAM_LIMIT, Stream, Upload
 from lamplighter.worker.telemetry_api import Refused
 from lamplighter.worker.telemetry_subscription import BODY_LIMIT, PATHS, Api
@@ -107,8 +108,9 @@ _STREAM_TOO_LARGE = _too_large(STREAM_LIMIT)
 class RuntimeApi:
     """One environment's Runtime API; `open` it on a listening socket, `give` it events, `close` it."""
 
-    def __init__(self, listener: Listener) -> None:
+    def __init__(self, listener: Listener, metadata: Metadata | None = None) -> None:
         self.listener = listener
+        self.metadata = metadata
         self.connections: set[_Connection] = set()
         self.waiting: deque[_Connection] = deque()  # those that asked for the next event, oldest first
         self.uploading: _Connection | None = None  # the one whose body is kept; others' are dropped unread
@@ -350,6 +352,9 @@ class _Connection(asyncio.Protocol):
             name = name.lower()
             if name.startswith((b"lambda-runtime-function-", b"lambda-extension-")) or name == b"content-length":
                 self._headers[name] = value
+        elif length == 13:
+            if name.lower() == b"authorization":
+                self._headers[b"authorization"] = value
         elif length == 12:
             if name.lower() == b"content-type":
                 self._headers[b"content-type"] = value
@@ -427,6 +432,8 @@ class _Connection(asyncio.Protocol):
             return self._api.refuse_init_error()
         if url == _RESTORE_ERROR:
             return self._api.refuse_restore(error=True)
+        if url == metadata.PATH:
+            return metadata.WRONG_METHOD
         return _WRONG_METHOD if url in (_RESTORE_NEXT, b"/ping", *PATHS) else _NOT_FOUND
 
     def _route(self) -> None:
@@ -442,6 +449,8 @@ class _Connection(asyncio.Protocol):
                 self._reply_idle(refusal)
             elif self._url == b"/ping":
                 self._reply_idle(_PONG)
+            elif self._url == metadata.PATH and self._api.metadata is not None:
+                self._reply_idle(self._api.metadata.get(self._headers.get(b"authorization", b"")))
             elif self._url == _RESTORE_NEXT:
                 self._reply_idle(self._api.refuse_restore(error=False))
             else:
@@ -462,6 +471,8 @@ class _Connection(asyncio.Protocol):
                 self._accept()
         elif method == b"PUT" and self._url in PATHS:
             self._reply_idle(self._subscribe(PATHS[self._url]))
+        elif self._url == metadata.PATH:
+            self._reply_idle(metadata.WRONG_METHOD)
         else:
             self._reply_idle(_WRONG_METHOD)
 

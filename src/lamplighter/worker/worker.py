@@ -16,6 +16,7 @@ from lamplighter.worker.application_levels import least_level
 from lamplighter.worker.contract import WorkerError
 from lamplighter.worker.environment import INIT_LIMIT, LiveEnvironment
 from lamplighter.worker.logs import Logs, OpenLog
+from lamplighter.worker.metadata import Metadata, zone_of
 from lamplighter.worker.platform_log import PlatformLog
 
 # Gives what a sandbox of the runtime executes with these variables; None: what the sandbox itself knows to run.
@@ -40,6 +41,7 @@ _FIXED = {
     "LAMBDA_TASK_ROOT": "/var/task",
     "LAMBDA_RUNTIME_DIR": "/var/runtime",
     "AWS_LAMBDA_RUNTIME_API": "127.0.0.1:9001",
+    "AWS_LAMBDA_METADATA_API": "127.0.0.1:9001",
     "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
     "AWS_XRAY_DAEMON_ADDRESS": "169.254.100.1:2000",
     "_AWS_XRAY_DAEMON_ADDRESS": "169.254.100.1",
@@ -85,9 +87,11 @@ class Worker:
 
     async def start(self, function: FunctionVersion) -> LiveEnvironment:
         stream = log_stream(function, self._clock.now())
+        metadata = Metadata(zone_of(function.id.region))
 
         async def start_sandbox() -> Sandbox:
-            spec = sandbox_spec(function, stream, self._credentials(function), self._commands)
+            secrets = {**self._credentials(function), "AWS_LAMBDA_METADATA_TOKEN": metadata.token}
+            spec = sandbox_spec(function, stream, secrets, self._commands)
             try:
                 async with self._starting, asyncio.timeout(_START_LIMIT):
                     return await self._sandboxes.start(spec)
@@ -105,6 +109,7 @@ class Worker:
             self._clock,
             self._environments.discard,
             self._init_limit,
+            metadata,
         )
         self._environments.add(environment)
         try:
