@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final
 from weakref import WeakSet
 
@@ -111,7 +112,7 @@ class _Queue:
                 count[1] += _MADE
                 size -= _MADE
         for stream, (lines, length) in lost.items():
-            self.entries.appendleft((now, stream, LINES, _dropped, (stream.json, lines, length)))
+            self.entries.appendleft((now, stream, LINES, _dropped, (stream.json, lines, length, now)))
 
     def take(self) -> Sequence[Events]:
         """In the writing thread: what waits now, as blocks in the order of their beginnings."""
@@ -216,9 +217,10 @@ class Intake:
                 self._archive.write(queue.group, batches)
 
 
-def _dropped(json: bool, lines: int, size: int) -> bytes:
+def _dropped(json: bool, lines: int, size: int, now: float) -> bytes:
     reason = "the function wrote faster than its log could be kept"
     if json:
         record = {"reason": reason, "droppedRecords": lines, "droppedBytes": size}
-        return orjson.dumps({"type": "platform.logsDropped", "record": record}) + b"\n"
+        time = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+        return orjson.dumps({"time": time, "type": "platform.logsDropped", "record": record}) + b"\n"
     return f"LOGS_DROPPED\tLines: {lines}\tBytes: {size}\tReason: {reason}\n".encode()
