@@ -15,6 +15,7 @@ import pytest
 
 from lamplighter.model.clock import SystemClock
 from lamplighter.model.functions import FunctionVersion
+from lamplighter.model.usage import Initialized, Ran, Usage
 from lamplighter.worker.contract import WorkerError
 from lamplighter.worker.environment import LiveEnvironment
 from lamplighter.worker.worker import Worker
@@ -74,7 +75,15 @@ class Bench:
         (task / "app.py").write_text(SOURCE)
         self.sandboxes = PlainSandboxes(task, command)
         self.log: list[str] = []
-        self.worker = Worker(self.sandboxes, SystemClock(), lambda _: {}, self._open if logs else None, init_limit)
+        self.used: list[Usage] = []
+        self.worker = Worker(
+            self.sandboxes,
+            SystemClock(),
+            lambda _: {},
+            self._open if logs else None,
+            init_limit,
+            observe=self.used.append,
+        )
 
     def _open(self, function: FunctionVersion, stream: str) -> "Bench":
         return self
@@ -463,3 +472,35 @@ async def test_the_trace_is_named_where_tracing_is_active_and_the_call_sampled(t
             await free(environment)
     traces = [line for line in bench.log if line.startswith("XRAY")]
     assert traces == [f"XRAY TraceId: {root}\tSegmentId: {parent}\tSampled: true\t"]
+
+
+@story
+async def test_what_ran_is_told_once_and_exactly_as_reported(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, LEAN, logs=True)
+    for handler, event in (("app.handler", b"1"), ("app.fail", b"1"), ("app.sleep", b"60"), ("app.leave", b"1")):
+        async with bench.environment(handler, timeout=1) as environment:
+            for _ in range(2):
+                if environment.alive:
+                    await environment.run(invocation(event))
+                    await free(environment)
+    ran = [usage for usage in bench.used if isinstance(usage, Ran)]
+    assert ran == bench.used  # every init is named by an invocation
+    assert [usage.status for usage in ran] == ["success"] * 2 + ["error"] * 2 + ["timeout", "crash"]
+    assert [usage.init is not None for usage in ran] == [True, False, True, False, True, True]
+    assert ran[-1].error_type == "Runtime.ExitError"
+    reports = "\n".join(line for line in bench.log if line.startswith("REPORT"))
+    assert re.findall(r"Billed Duration: (\d+) ms", reports) == [str(usage.billed) for usage in ran]
+    assert re.findall(r"\tDuration: ([\d.]+) ms", reports) == [f"{usage.duration:.2f}" for usage in ran]
+
+
+@story
+async def test_an_init_that_no_invocation_names_is_told_too(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, LEAN)
+    async with bench.environment("app.missing"):
+        await until(lambda: bool(bench.used), "the failed init is told")
+    async with bench.environment("app.handler"):
+        pass
+    told = [usage for usage in bench.used if isinstance(usage, Initialized)]
+    assert told == bench.used
+    assert [usage.status for usage in told] == ["error", "unused"]
+    assert all(usage.billed >= usage.duration > 0 for usage in told)

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from lamplighter.invoke.invoker import Invoker
-from lamplighter.model.errors import ServiceError
+from lamplighter.model.errors import ServiceError, TooManyRequestsException
 from lamplighter.model.functions import FunctionVersion
+from lamplighter.model.invocation import Invocation
+from lamplighter.model.usage import Refused, Usage
 from lamplighter.worker.contract import Environment
 from support.control import ControlPlane, control_plane, function_id, run, until
 
@@ -184,5 +186,28 @@ def test_calls_and_moves_at_the_same_time_never_meet_a_version_that_is_gone(tmp_
                     assert await s.runs("live") == version  # whoever moved it sees it moved
                 await s.call("DeleteFunction", Qualifier="1")
                 stop.set()
+
+    run(main)
+
+
+class Full(Retired):
+    def environment(self, function: FunctionVersion) -> AbstractAsyncContextManager[Environment]:
+        raise TooManyRequestsException("ConcurrentInvocationLimitExceeded")
+
+
+def test_what_a_limit_refuses_is_told(tmp_path: Path):
+    async def main() -> None:
+        async with scene(tmp_path) as s:
+            told: list[Usage] = []
+            plane = s.plane
+            invoker = Invoker(plane.stored, plane.records, plane.database, Full(), observe=told.append)
+            function = await invoker.resolve(F, "2")
+            called = Invocation("id", b"{}", f"{F.arn}:2", "Root=1-5759e988-bd862e3fe1be46a994272793")
+            assert (await refused(invoker.invoke(function, called))).code == "TooManyRequestsException"
+            (usage,) = told
+            assert isinstance(usage, Refused)
+            assert (usage.function, usage.version, usage.invoked_arn) == (F, "2", f"{F.arn}:2")
+            assert usage.reason == "throttled"
+            await invoker.close()
 
     run(main)

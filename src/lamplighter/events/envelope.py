@@ -32,7 +32,9 @@ def read_invocation(event: Event) -> tuple[FunctionId, str | None, Invocation]:
     head: dict[str, Any] = orjson.loads(event.head)
     function, qualifier = function_of(head["arn"])
     context, identity, tenant = head.get("context"), head.get("identity"), head.get("tenant")
-    invocation = Invocation(event.id, event.payload, head["arn"], head["trace"], context, identity, tenant)
+    invocation = Invocation(
+        event.id, event.payload, head["arn"], head["trace"], context, identity, tenant, source="async"
+    )
     return function, qualifier, invocation
 
 

@@ -13,10 +13,12 @@ from collections.abc import Callable
 from lamplighter.invoke.contract import Assignment
 from lamplighter.invoke.lineage import PASSES, mark_of, pass_through
 from lamplighter.model.aliases import KIND, Alias, from_document
+from lamplighter.model.clock import Clock, SystemClock
 from lamplighter.model.errors import (
     RecursiveInvocationException,
     ResourceConflictException,
     ResourceNotFoundException,
+    TooManyRequestsException,
 )
 from lamplighter.model.functions import LATEST, FunctionId, FunctionVersion
 from lamplighter.model.invocation import Invocation, Outcome
@@ -24,6 +26,7 @@ from lamplighter.model.names import kind_of_qualifier
 from lamplighter.model.recursion import KEY as RECURSION_KEY
 from lamplighter.model.recursion import KIND as RECURSION
 from lamplighter.model.recursion import allows
+from lamplighter.model.usage import Observe, Refused
 from lamplighter.store.contract import Changes, Functions, Records
 from lamplighter.worker.stream import Stream
 
@@ -40,11 +43,15 @@ class Invoker:
         changes: Changes,
         assignment: Assignment,
         chance: Callable[[], float] = random.random,
+        clock: Clock | None = None,
+        observe: Observe | None = None,
     ) -> None:
         self._functions = functions
         self._records = records
         self._assignment = assignment
         self._chance = chance
+        self._clock = clock or SystemClock()
+        self._observe = observe
         self._versions: dict[FunctionId, dict[str, FunctionVersion]] = {}  # by qualifier; only what can run
         self._weighted: dict[FunctionId, dict[str, Alias]] = {}  # aliases of two versions
         self._marks: dict[FunctionId, str] = {}  # in lineages
@@ -103,9 +110,16 @@ class Invoker:
         RecursiveInvocationException for one round too many, WorkerError when no environment can be made.
 
         `stream`: takes the answer as it comes, if the function streams it."""
-        invocation = self._passing(function.id, invocation)
-        async with self._assignment.environment(function) as environment:
-            return await environment.run(invocation, stream)
+        try:
+            invocation = self._passing(function.id, invocation)
+            async with self._assignment.environment(function) as environment:
+                return await environment.run(invocation, stream)
+        except (TooManyRequestsException, RecursiveInvocationException) as error:
+            if self._observe is not None:
+                reason = "throttled" if isinstance(error, TooManyRequestsException) else "recursive"
+                arn = invocation.invoked_arn
+                self._observe(Refused(function.id, function.version, arn, self._clock.now(), reason))
+            raise
 
     def _passing(self, id: FunctionId, given: Invocation) -> Invocation:
         """With the lineage that what it calls in turn will bring along. Every path to a function comes by here."""
@@ -129,6 +143,7 @@ class Invoker:
             given.cognito_identity,
             given.tenant_id,
             given.log_tail,
+            given.source,
         )
 
     async def close(self) -> None:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+Source = Literal["sync", "async"]  # who waits for the outcome: a caller, or a queue
+
 
 @dataclass(frozen=True, slots=True)
 class Invocation:
@@ -16,6 +18,7 @@ class Invocation:
     cognito_identity: str | None = None
     tenant_id: str | None = None
     log_tail: bool = False  # collect the last 4,096 bytes of the log into the outcome
+    source: Source = "sync"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,12 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import Literal
 
 from lamplighter.model.clock import Clock
 from lamplighter.model.functions import FunctionVersion
 from lamplighter.model.invocation import Invocation, Outcome
+from lamplighter.model.usage import Initialized, Observe, Ran
 from lamplighter.sandbox.contract import Exit, Sandbox, SandboxError
 from lamplighter.worker import failures
 from lamplighter.worker.answer import Answer
@@ -53,6 +55,8 @@ class LiveEnvironment:
         on_end: Callable[["LiveEnvironment"], None],
         init_limit: float = INIT_LIMIT,
         metadata: Metadata | None = None,
+        observe: Observe | None = None,
+        initialization: str = "on-demand",
     ) -> None:
         self.function = function
         self._start_sandbox = start_sandbox
@@ -60,6 +64,8 @@ class LiveEnvironment:
         self._platform = platform
         self._clock = clock
         self._on_end = on_end
+        self._observe = observe
+        self._initialization = initialization
         self._init_limit = init_limit
         self._loop = asyncio.get_running_loop()
         self._state = State.INIT
@@ -238,22 +244,51 @@ class LiveEnvironment:
         """The phase is over. `noticed`: it failed, and not by what the runtime posted."""
         invocation = self._invocation
         assert invocation is not None
+        duration = (self._clock.monotonic() - self._began) * 1000
+        peak, init = self._memory_peak(), self._init_duration
+        if self._failed and not noticed:
+            status = "error"
         if self._logs.wanted or self._platform.detailed:
-            duration = (self._clock.monotonic() - self._began) * 1000
             self._logs.drain()
-            if self._failed and not noticed:
-                status = "error"
             if self._platform.detailed:
                 done: Status = "failure" if noticed and status == "error" else status
                 self._platform.runtime_done(invocation, done, error_type, duration, self._told)
-            peak, init = self._memory_peak(), self._init_duration
             self._platform.reported(invocation, status, error_type, duration, peak, init, noticed)
+        if self._observe is not None:
+            self._observe(self._usage(invocation, status, error_type, duration, peak, noticed))
         self._told, self._failed = None, False
         if self._outcome is not None and invocation.log_tail:
             told = self._outcome
             self._outcome = Outcome(told.payload, told.error, self._logs.tail(), told.error_type)
         self._init_duration = None
         self._free()
+
+    def _usage(
+        self,
+        invocation: Invocation,
+        status: Status,
+        error_type: str | None,
+        duration: float,
+        peak: int | None,
+        noticed: bool,
+    ) -> Ran:
+        return Ran(
+            self.function,
+            invocation.request_id,
+            invocation.invoked_arn,
+            invocation.tenant_id,
+            invocation.source,
+            len(invocation.payload),
+            self._initialization,
+            self._clock.now() - duration / 1000,
+            duration,
+            self._init_duration,
+            0.0,
+            peak,
+            "timeout" if status == "timeout" else "crash" if noticed else "success" if status == "success" else "error",
+            error_type,
+            0 if self._stream is None else self._stream.size,
+        )
 
     def _note(self, size: int, failed: bool) -> None:
         """When the answer came, for who wants to know."""
@@ -365,7 +400,9 @@ class LiveEnvironment:
             noticed = error_type if self._init_error is None else None
             self._fail(Signal.INIT_FAILED, payload, "error", error_type, error_type=noticed)
             return
-        self._platform.init_ended("init", status, error_type, self._init_time())
+        duration = self._init_time()
+        self._platform.init_ended("init", status, error_type, duration)
+        self._unpaid(duration, "error" if error_type else "timeout", error_type)
         self._state = follow(self._state, Signal.INIT_FAILED)
         self._stopping = self._loop.create_task(self._stop(*self._let_go()))
         if self._invocation is not None:
@@ -389,6 +426,15 @@ class LiveEnvironment:
     def _init_time(self) -> float:
         """Milliseconds since it began."""
         return (self._clock.monotonic() - self._init_began) * 1000
+
+    def _unpaid(
+        self, duration: float, status: Literal["unused", "error", "timeout"], error_type: str | None = None
+    ) -> None:
+        """An init of this many milliseconds, which no invocation will name. It began when the last one did."""
+        if self._observe is None:
+            return
+        began = self._clock.now() - (self._clock.monotonic() - self._init_began)
+        self._observe(Initialized(self.function, self._initialization, began, duration, status, error_type))
 
     def _limit_cpu(self) -> None:
         if self._sandbox is not None:
@@ -456,6 +502,11 @@ class LiveEnvironment:
 
     def _die(self, signal: Signal, reason: str = "the environment was ended") -> None:
         """No invocation from here on; take everything down. `reason`: for one that is still waiting."""
+        if self._state is State.INIT and self._sandbox is not None:
+            self._unpaid(self._init_time(), "unused")
+        elif self._init_duration is not None:
+            self._unpaid(self._init_duration, "unused")
+            self._init_duration = None
         self._state = follow(self._state, signal)
         if self._timer is not None:
             self._timer.cancel()

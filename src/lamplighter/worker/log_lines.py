@@ -8,6 +8,7 @@ import re
 from datetime import UTC, datetime
 
 from lamplighter.model.functions import FunctionVersion
+from lamplighter.model.usage import billed
 
 TAB = "\t"
 _RUNTIME = re.compile(r"([a-z]+)(.*)")
@@ -49,10 +50,10 @@ def end_and_report(
     """`memory_size` in MB, `memory_peak` in bytes; `trace_id` where tracing is active.
 
     Init is billed with the first invocation (AWS: since 2025-08)."""
-    billed = math.ceil(duration + (init_duration or 0.0))
     line = (
         f"END RequestId: {request_id}\nREPORT RequestId: {request_id}\t"
-        f"Duration: {duration:.2f} ms\tBilled Duration: {billed} ms\tMemory Size: {memory_size} MB\t"
+        f"Duration: {duration:.2f} ms\tBilled Duration: {billed(duration, init_duration)} ms\t"
+        f"Memory Size: {memory_size} MB\t"
     )
     if memory_peak is not None:  # without cgroups nobody knows, and a made-up figure would be worse than none
         line += f"Max Memory Used: {math.ceil(memory_peak / 1048576)} MB\t"

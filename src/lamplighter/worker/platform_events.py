@@ -12,6 +12,7 @@ import orjson
 
 from lamplighter.model.functions import FunctionVersion
 from lamplighter.model.invocation import Invocation
+from lamplighter.model.usage import billed
 from lamplighter.worker.log_lines import runtime_version
 
 Status = Literal["success", "failure", "error", "timeout"]
@@ -116,7 +117,7 @@ def report(
 ) -> Record:
     metrics = _shown(
         durationMs=_ms(duration),
-        billedDurationMs=math.ceil(duration + (init_duration or 0.0)),
+        billedDurationMs=billed(duration, init_duration),
         memorySizeMB=memory_size,
         maxMemoryUsedMB=None if memory_peak is None else math.ceil(memory_peak / 1048576),
         initDurationMs=None if init_duration is None else _ms(init_duration),

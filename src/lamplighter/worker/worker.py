@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 
 from lamplighter.model.clock import Clock
 from lamplighter.model.functions import FunctionVersion
+from lamplighter.model.usage import Observe
 from lamplighter.sandbox.contract import Sandbox, SandboxError, Sandboxes, SandboxSpec
 from lamplighter.worker.application_levels import least_level
 from lamplighter.worker.contract import WorkerError
@@ -75,6 +76,7 @@ class Worker:
         logs: OpenLog | None = None,
         init_limit: float = INIT_LIMIT,
         commands: Commands = lambda runtime, variables: None,
+        observe: Observe | None = None,
     ) -> None:
         self._sandboxes = sandboxes
         self._commands = commands
@@ -82,6 +84,7 @@ class Worker:
         self._credentials = credentials
         self._logs = logs
         self._init_limit = init_limit
+        self._observe = observe
         self._environments: set[LiveEnvironment] = set()
         self._starting = asyncio.Semaphore(_STARTING)
 
@@ -110,6 +113,7 @@ class Worker:
             self._environments.discard,
             self._init_limit,
             metadata,
+            self._observe,
         )
         self._environments.add(environment)
         try:

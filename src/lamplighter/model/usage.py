@@ -1,0 +1,73 @@
+"""What ran and what was refused, told once where it happens: metrics and bills are made of these values alone.
+
+Observers are called in the event loop, in the middle of things: they must take note and return. Nothing here refers to
+a payload, so that a value may be kept.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+from lamplighter.model.functions import FunctionId, FunctionVersion
+from lamplighter.model.invocation import Source
+
+
+def billed(duration: float, init: float | None = None) -> int:
+    """Whole milliseconds, as a REPORT shows them; init counts where this invocation names it (AWS: spec 10.4)."""
+    return math.ceil(duration + (init or 0.0))
+
+
+class Ran(NamedTuple):
+    """One invocation whose phase is over: there is a REPORT for it. A tuple, since the warm path makes one per call
+    and a frozen dataclass of this size takes several times as long."""
+
+    function: FunctionVersion  # what was executed: version, memory, architecture, /tmp
+    request_id: str
+    invoked_arn: str  # as the caller named it, with the alias or version
+    tenant: str | None
+    source: Source
+    payload: int  # bytes of the event
+    initialization: str  # as in AWS_LAMBDA_INITIALIZATION_TYPE
+    began: float  # seconds since the epoch
+    duration: float  # milliseconds
+    init: float | None  # milliseconds, if this invocation is the one that names its environment's init
+    extensions: float  # milliseconds that extensions went on after the runtime was done
+    memory_peak: int | None  # bytes, of the environment so far; None: nobody knows
+    status: Literal["success", "error", "timeout", "crash"]  # crash: the runtime failed, not its handler
+    error_type: str | None  # of a time-out or a crash, where it has one
+    streamed: int  # bytes of an answer that was streamed
+
+    @property
+    def billed(self) -> int:
+        """Milliseconds."""
+        return billed(self.duration, self.init)
+
+
+class Initialized(NamedTuple):
+    """An init that no invocation's REPORT names: it failed, or the environment ended before it ran anything."""
+
+    function: FunctionVersion
+    initialization: str
+    began: float  # seconds since the epoch
+    duration: float  # milliseconds
+    status: Literal["unused", "error", "timeout"]
+    error_type: str | None
+
+    @property
+    def billed(self) -> int:
+        """Milliseconds."""
+        return billed(self.duration)
+
+
+class Refused(NamedTuple):
+    """An invocation that a limit, or the end of a loop of functions, kept from running."""
+
+    function: FunctionId
+    version: str
+    invoked_arn: str
+    at: float  # seconds since the epoch
+    reason: Literal["throttled", "recursive"]
+
+
+Usage = Ran | Initialized | Refused
+Observe = Callable[[Usage], None]
