@@ -5,15 +5,12 @@ network, and the sandbox server, which keeps it and speaks to nobody but us.
 """
 
 import asyncio
-import contextlib
 import gc
 import hashlib
 import logging
 import os
 import signal
-import socket
 import sys
-import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -22,6 +19,7 @@ from pathlib import Path
 
 import uvloop
 
+from lamplighter import endpoints, startup
 from lamplighter.api.account import AccountOperations
 from lamplighter.api.aliases import AliasOperations
 from lamplighter.api.code_signing import CodeSigningOperations
@@ -73,7 +71,6 @@ from lamplighter.control.versions import Versions
 from lamplighter.events import destinations, envelope
 from lamplighter.events.accept import Acceptance
 from lamplighter.events.deliveries import Deliveries
-from lamplighter.events.destinations import Targets
 from lamplighter.events.dispatcher import Dispatcher
 from lamplighter.events.rounds import Rounds
 from lamplighter.events.rules import Rules
@@ -86,20 +83,12 @@ from lamplighter.model.clock import SystemClock
 from lamplighter.model.functions import FunctionId, FunctionVersion
 from lamplighter.model.ids import Ids
 from lamplighter.model.invocation import Invocation
-from lamplighter.neighbours.eventbridge import EventBridge
-from lamplighter.neighbours.s3 import S3
-from lamplighter.neighbours.signing import Keys
-from lamplighter.neighbours.sns import Sns
-from lamplighter.neighbours.sqs import Sqs
-from lamplighter.neighbours.wire import Endpoint
 from lamplighter.runtimes import catalogue
 from lamplighter.runtimes.commands import Commands
-from lamplighter.sandbox import privileges
 from lamplighter.sandbox.client import ServerSandboxes
-from lamplighter.sandbox.contract import Isolation, SandboxError
-from lamplighter.sandbox.messages import Configuration, Runtime
-from lamplighter.sandbox.probe import probe
-from lamplighter.settings import FILE_NAME, Settings
+from lamplighter.sandbox.contract import SandboxError
+from lamplighter.settings import Settings
+from lamplighter.startup import StartupError
 from lamplighter.store import credentials
 from lamplighter.store.blobs import FileBlobs
 from lamplighter.store.contract import DataDirectoryInUse, DataDirectoryUnusable
@@ -123,10 +112,6 @@ DRAIN_LIMIT = 30.0  # seconds that calls in flight have to finish after the firs
 log = logging.getLogger("lamplighter")
 
 
-class StartupError(Exception):
-    """The service can't start; the text is one sentence for the operator, with the remedy."""
-
-
 def serve(settings: Settings, *, on_ready: Callable[[str], None] = print) -> int:
     """Serve until a signal; returns the exit code. Raises StartupError.
 
@@ -146,22 +131,22 @@ async def _serve(settings: Settings, directory: DataDirectory, on_ready: Callabl
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _stop_or_quit, stop)
     async with AsyncExitStack() as stack:
-        listener = stack.enter_context(_bind(settings))
-        isolation = _isolation(settings)
+        listener = stack.enter_context(startup.bind(settings))
+        isolation = startup.chosen_isolation(settings)
         owned = credentials.load_or_make(directory.path)
-        told = _sandbox_configuration(directory, isolation)
+        told = startup.sandbox_configuration(directory, isolation)
         Path(told.run_dir).parent.mkdir(parents=True, exist_ok=True)
         runtimes = catalogue.installed(Path(told.run_dir).with_name("runtimes.json"))
-        sandboxes = await ServerSandboxes.launch(replace(told, runtimes=_sandbox_runtimes(runtimes)))
+        sandboxes = await ServerSandboxes.launch(replace(told, runtimes=startup.sandbox_runtimes(runtimes)))
         stack.push_async_callback(sandboxes.close)
         if isolation == "full":
-            _give_root_away(directory)
+            startup.give_root_away(directory)
         door, rounds = await stack.enter_async_context(_front_door(settings, directory, owned, runtimes, sandboxes))
         # What stands now stays: the collector need not look at it again, which it would do in the middle of calls.
         gc.collect()
         gc.freeze()
         await door.listen(listener)
-        on_ready(_ready_line(settings, listener, isolation))
+        on_ready(startup.ready_line(settings, listener, isolation))
         sandboxes.lost.add_done_callback(lambda lost: None if lost.cancelled() else stop.set())
         await stop.wait()
         cut_off, interrupted = await asyncio.gather(door.drain(DRAIN_LIMIT), rounds.drain(DRAIN_LIMIT))
@@ -215,12 +200,12 @@ async def _front_door(
         invoker = Invoker(stored, records, database, assignment)
         stack.push_async_callback(invoker.close)
         await stack.enter_async_context(Settling(stored, database, code, clock))
-        sources = Sources(_s3(settings, owned, clock), references)
+        sources = Sources(endpoints.s3(settings, owned, clock), references)
         functions = Functions(stored, records, code, sources, _known_runtimes(settings, runtimes), clock)
         await _warm_runtimes(settings, stored, records, database, sandboxes)
         works = {
             envelope.PREFIX: Dispatcher(invoker, limits, records, Rules(records, database), clock, _uncounted),
-            destinations.PREFIX: Deliveries(_targets(settings, owned, clock), clock, _uncounted),
+            destinations.PREFIX: Deliveries(endpoints.targets(settings, owned, clock), clock, _uncounted),
         }
         rounds = await stack.enter_async_context(Rounds(queue, works, clock))
         health = Health(lambda: not sandboxes.lost.done())
@@ -326,82 +311,6 @@ async def _warm_runtimes(
     changes.listen(lambda id: warm(records.view(id.account, id.region).version(id.name)))
 
 
-def _bind(settings: Settings) -> socket.socket:
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-    except socket.gaierror as error:
-        raise StartupError(f"{settings.host} is no address of this machine: {error.strerror}.") from None
-    listener = socket.socket(family, kind | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, protocol)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(1024)
-    except OSError as error:
-        listener.close()
-        where = f"{settings.host}:{settings.port}"
-        raise StartupError(
-            f"Cannot listen on {where}: {os.strerror(error.errno or 0)} (errno {error.errno}); "
-            "stop what listens there, or choose another --port."
-        ) from None
-    return listener
-
-
-def _isolation(settings: Settings) -> Isolation:
-    if settings.isolation != "auto":
-        if settings.isolation == "full" and os.geteuid() != 0:
-            raise StartupError("Isolation full needs root; start as root, or choose --isolation user.")
-        chosen: Isolation = settings.isolation
-    else:
-        chosen = probe().best
-    if chosen == "none":
-        log.warning(
-            "ISOLATION IS OFF: functions run with this user's rights and see its files, processes and network. "
-            "Run only code you trust; `lamplighter doctor` says what this host lacks."
-        )
-    return chosen
-
-
-def _sandbox_configuration(directory: DataDirectory, isolation: Isolation) -> Configuration:
-    # A directory of root's own for root's work: the data directory belongs to the service, which root doesn't trust.
-    name = hashlib.sha256(str(directory.path).encode()).hexdigest()[:16]
-    run_dir = Path("/run/lamplighter", name) if isolation == "full" else directory.path / "run"
-    return Configuration(
-        code_root=str(directory.code),
-        run_dir=str(run_dir),
-        runtimes={},
-        isolation=isolation,
-    )
-
-
-def _sandbox_runtimes(runtimes: Mapping[str, catalogue.InstalledRuntime]) -> dict[str, Runtime]:
-    """Python's sandboxes are forks of its interpreter; the others', made by some Python, execute a program."""
-    maker = catalogue.maker(runtimes)
-    found: dict[str, Runtime] = {}
-    for name, runtime in runtimes.items():
-        home = catalogue.client(name)
-        client = None if home is None else str(home)
-        program = None if runtime.interpreter is None else str(runtime.interpreter)
-        if name.startswith("python") and program is not None:
-            found[name] = Runtime(program, client)
-        elif maker is not None:
-            found[name] = Runtime(str(maker), client, "command", program)
-    return found
-
-
-def _give_root_away(directory: DataDirectory) -> None:
-    try:
-        privileges.own(directory.path, FILE_NAME)
-        package = Path(__file__).parents[1]
-        privileges.drop([directory.path, package, Path(sys.prefix), Path(sys.base_prefix)])
-    except OSError as error:
-        raise StartupError(
-            f"Root could not be given away: {error.strerror} ({error.filename}); in a container, run it with "
-            "--privileged, or choose --isolation user."
-        ) from error
-
-
 def _known_runtimes(settings: Settings, runtimes: Mapping[str, catalogue.InstalledRuntime]) -> Runtimes:
     def available(name: str) -> str | None:
         return None if name in runtimes or settings.missing_runtimes == "accept" else catalogue.remedy(name)
@@ -420,34 +329,6 @@ def _verify(
         return (owned.secret_access_key, root) if access_key == owned.access_key_id else None
 
     return Verifier(secret_of, clock, settings.region, service).verify
-
-
-def _s3(settings: Settings, owned: Credentials, clock: SystemClock) -> S3 | None:
-    return None if settings.s3_endpoint is None else S3(settings.s3_endpoint, _keys(owned), clock)
-
-
-def _targets(settings: Settings, owned: Credentials, clock: SystemClock) -> Targets:
-    """What events can be sent on to, as far as it is configured."""
-
-    def endpoint(service: str, name: str, url: str) -> Endpoint:
-        return Endpoint(service, name, url, _keys(owned), clock)
-
-    sqs, sns, events = settings.sqs_endpoint, settings.sns_endpoint, settings.events_endpoint
-    return Targets(
-        None if sqs is None else Sqs(endpoint("sqs", "SQS", sqs)),
-        None if sns is None else Sns(endpoint("sns", "SNS", sns)),
-        None if events is None else EventBridge(endpoint("events", "EventBridge", events)),
-        _s3(settings, owned, clock),
-    )
-
-
-def _keys(owned: Credentials) -> Keys:
-    """To sign with for other services: the operator's own AWS credentials if there are any, else ours, which our own
-    servers know."""
-    access_key, secret_key = os.environ.get("AWS_ACCESS_KEY_ID"), os.environ.get("AWS_SECRET_ACCESS_KEY")
-    if access_key and secret_key:
-        return Keys(access_key, secret_key, os.environ.get("AWS_SESSION_TOKEN") or None)
-    return Keys(owned.access_key_id, owned.secret_access_key)
 
 
 def _uncounted(metric: str, function: FunctionId, value: float) -> None:
@@ -470,23 +351,3 @@ def _stop_or_quit(stop: asyncio.Event) -> None:
         os._exit(1)
     log.info("stopping: no new calls; those in flight have %.0f s. A second signal ends at once.", DRAIN_LIMIT)
     stop.set()
-
-
-def _ready_line(settings: Settings, listener: socket.socket, isolation: Isolation) -> str:
-    address: tuple[str, int] = listener.getsockname()[:2]
-    host, port = address
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-    auth = "on" if settings.auth else "off"
-    return (
-        f"Lamplighter is ready at {url} in {_since_process_start():.2f} s "
-        f"(isolation {isolation}, auth {auth}, data {settings.data_dir})"
-    )
-
-
-def _since_process_start() -> float:
-    """Seconds, the interpreter's own start included: what whoever waits for us has waited."""
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
-        return time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[19]) / os.sysconf("SC_CLK_TCK")
-    return time.process_time()

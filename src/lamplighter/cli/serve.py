@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from lamplighter import app
+from lamplighter import app, startup
 from lamplighter.cli.options import Refusal, settings_of, settings_options
 
 
@@ -28,6 +28,6 @@ def serve(**flags: str | None) -> None:
     settings = settings_of(flags)
     try:
         code = app.serve(settings, on_ready=click.echo)  # echo flushes, also into a pipe
-    except app.StartupError as error:
+    except startup.StartupError as error:
         raise Refusal(error) from None
     sys.exit(code)

@@ -1,0 +1,42 @@
+"""The AWS services that are reached for functions, at the endpoints that settings name, with whose keys."""
+
+import os
+
+from lamplighter.events.destinations import Targets
+from lamplighter.model.clock import SystemClock
+from lamplighter.neighbours.eventbridge import EventBridge
+from lamplighter.neighbours.s3 import S3
+from lamplighter.neighbours.signing import Keys
+from lamplighter.neighbours.sns import Sns
+from lamplighter.neighbours.sqs import Sqs
+from lamplighter.neighbours.wire import Endpoint
+from lamplighter.settings import Settings
+from lamplighter.store.credentials import Credentials
+
+
+def s3(settings: Settings, owned: Credentials, clock: SystemClock) -> S3 | None:
+    return None if settings.s3_endpoint is None else S3(settings.s3_endpoint, _keys(owned), clock)
+
+
+def targets(settings: Settings, owned: Credentials, clock: SystemClock) -> Targets:
+    """What events can be sent on to, as far as it is configured."""
+
+    def endpoint(service: str, name: str, url: str) -> Endpoint:
+        return Endpoint(service, name, url, _keys(owned), clock)
+
+    sqs, sns, events = settings.sqs_endpoint, settings.sns_endpoint, settings.events_endpoint
+    return Targets(
+        None if sqs is None else Sqs(endpoint("sqs", "SQS", sqs)),
+        None if sns is None else Sns(endpoint("sns", "SNS", sns)),
+        None if events is None else EventBridge(endpoint("events", "EventBridge", events)),
+        s3(settings, owned, clock),
+    )
+
+
+def _keys(owned: Credentials) -> Keys:
+    """To sign with for other services: the operator's own AWS credentials if there are any, else ours, which our own
+    servers know."""
+    access_key, secret_key = os.environ.get("AWS_ACCESS_KEY_ID"), os.environ.get("AWS_SECRET_ACCESS_KEY")
+    if access_key and secret_key:
+        return Keys(access_key, secret_key, os.environ.get("AWS_SESSION_TOKEN") or None)
+    return Keys(owned.access_key_id, owned.secret_access_key)

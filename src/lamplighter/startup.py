@@ -1,0 +1,122 @@
+"""What happens before the first call: the port, how isolated functions can be, what the sandbox server is told, and
+root given away. What goes wrong here is told to the operator in one sentence, with the remedy."""
+
+import contextlib
+import hashlib
+import logging
+import os
+import socket
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from lamplighter.runtimes import catalogue
+from lamplighter.sandbox import privileges
+from lamplighter.sandbox.contract import Isolation
+from lamplighter.sandbox.messages import Configuration, Runtime
+from lamplighter.sandbox.probe import probe
+from lamplighter.settings import FILE_NAME, Settings
+from lamplighter.store.directory import DataDirectory
+
+log = logging.getLogger("lamplighter")
+
+
+class StartupError(Exception):
+    """The service can't start; the text is one sentence for the operator, with the remedy."""
+
+
+def bind(settings: Settings) -> socket.socket:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except socket.gaierror as error:
+        raise StartupError(f"{settings.host} is no address of this machine: {error.strerror}.") from None
+    listener = socket.socket(family, kind | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(1024)
+    except OSError as error:
+        listener.close()
+        where = f"{settings.host}:{settings.port}"
+        raise StartupError(
+            f"Cannot listen on {where}: {os.strerror(error.errno or 0)} (errno {error.errno}); "
+            "stop what listens there, or choose another --port."
+        ) from None
+    return listener
+
+
+def chosen_isolation(settings: Settings) -> Isolation:
+    if settings.isolation != "auto":
+        if settings.isolation == "full" and os.geteuid() != 0:
+            raise StartupError("Isolation full needs root; start as root, or choose --isolation user.")
+        chosen: Isolation = settings.isolation
+    else:
+        chosen = probe().best
+    if chosen == "none":
+        log.warning(
+            "ISOLATION IS OFF: functions run with this user's rights and see its files, processes and network. "
+            "Run only code you trust; `lamplighter doctor` says what this host lacks."
+        )
+    return chosen
+
+
+def sandbox_configuration(directory: DataDirectory, isolation: Isolation) -> Configuration:
+    # A directory of root's own for root's work: the data directory belongs to the service, which root doesn't trust.
+    name = hashlib.sha256(str(directory.path).encode()).hexdigest()[:16]
+    run_dir = Path("/run/lamplighter", name) if isolation == "full" else directory.path / "run"
+    return Configuration(
+        code_root=str(directory.code),
+        run_dir=str(run_dir),
+        runtimes={},
+        isolation=isolation,
+    )
+
+
+def sandbox_runtimes(runtimes: Mapping[str, catalogue.InstalledRuntime]) -> dict[str, Runtime]:
+    """Python's sandboxes are forks of its interpreter; the others', made by some Python, execute a program."""
+    maker = catalogue.maker(runtimes)
+    found: dict[str, Runtime] = {}
+    for name, runtime in runtimes.items():
+        home = catalogue.client(name)
+        client = None if home is None else str(home)
+        program = None if runtime.interpreter is None else str(runtime.interpreter)
+        if name.startswith("python") and program is not None:
+            found[name] = Runtime(program, client)
+        elif maker is not None:
+            found[name] = Runtime(str(maker), client, "command", program)
+    return found
+
+
+def give_root_away(directory: DataDirectory) -> None:
+    try:
+        privileges.own(directory.path, FILE_NAME)
+        package = Path(__file__).parents[1]
+        privileges.drop([directory.path, package, Path(sys.prefix), Path(sys.base_prefix)])
+    except OSError as error:
+        raise StartupError(
+            f"Root could not be given away: {error.strerror} ({error.filename}); in a container, run it with "
+            "--privileged, or choose --isolation user."
+        ) from error
+
+
+def ready_line(settings: Settings, listener: socket.socket, isolation: Isolation) -> str:
+    address: tuple[str, int] = listener.getsockname()[:2]
+    host, port = address
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    auth = "on" if settings.auth else "off"
+    return (
+        f"Lamplighter is ready at {url} in {_since_process_start():.2f} s "
+        f"(isolation {isolation}, auth {auth}, data {settings.data_dir})"
+    )
+
+
+def _since_process_start() -> float:
+    """Seconds, the interpreter's own start included: what whoever waits for us has waited."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    return time.process_time()
