@@ -102,7 +102,7 @@ from lamplighter.telemetry.logs.archive import Archive
 from lamplighter.telemetry.logs.intake import Intake
 from lamplighter.telemetry.logs.watching import Subscriptions
 from lamplighter.telemetry.service_log import set_up
-from lamplighter.worker.worker import Worker
+from lamplighter.worker.worker import Worker, variables
 
 # Seconds after which a thread that computes lets the event loop go on. Logs are searched and databases written beside
 # it; with Python's own 5 ms, each of its turns could wait that long.
@@ -184,12 +184,13 @@ async def _front_door(
         queue = await _event_queue(stack, directory)
         accept = Acceptance(queue, clock, _uncounted).accept
         archive, intake = await _logs(stack, directory, clock, partial(_deliver_log, stored, accept, ids))
+        commands = Commands(runtimes, isolated=sandboxes.isolation != "none")
         worker = Worker(
             sandboxes,
             clock,
             _no_credentials,
             intake.open if settings.logs else None,
-            commands=Commands(runtimes, isolated=sandboxes.isolation != "none"),
+            commands=commands,
         )
         stack.push_async_callback(worker.close)
         concurrency = settings.account_concurrency
@@ -202,7 +203,7 @@ async def _front_door(
         await stack.enter_async_context(Settling(stored, database, code, clock))
         sources = Sources(endpoints.s3(settings, owned, clock), references)
         functions = Functions(stored, records, code, sources, _known_runtimes(settings, runtimes), clock)
-        await _warm_runtimes(settings, stored, records, database, sandboxes)
+        await _warm_runtimes(settings, stored, records, database, partial(_warm, sandboxes, commands))
         works = {
             envelope.PREFIX: Dispatcher(invoker, limits, records, Rules(records, database), clock, _uncounted),
             destinations.PREFIX: Deliveries(endpoints.targets(settings, owned, clock), clock, _uncounted),
@@ -295,16 +296,25 @@ async def _event_queue(stack: AsyncExitStack, directory: DataDirectory) -> Sqlit
     return queue
 
 
+def _warm(sandboxes: ServerSandboxes, commands: Commands, function: FunctionVersion) -> None:
+    runtime = function.runtime or ""
+    sandboxes.warm(runtime, commands(runtime, variables(function, "", {})))
+
+
 async def _warm_runtimes(
-    settings: Settings, stored: SqliteFunctions, records: SqliteRecords, changes: Database, sandboxes: ServerSandboxes
+    settings: Settings,
+    stored: SqliteFunctions,
+    records: SqliteRecords,
+    changes: Database,
+    start: Callable[[FunctionVersion], None],
 ) -> None:
-    """Fork servers of the runtimes that functions use, started before a first call has to wait for them."""
+    """What functions of a runtime need, started before the first call to one has to wait for it."""
     warmed: set[str | None] = {None}
 
     def warm(function: FunctionVersion | None) -> None:
         if function is not None and function.runtime not in warmed:
             warmed.add(function.runtime)
-            sandboxes.warm(function.runtime or "")
+            start(function)
 
     for function in await stored.page(settings.account_id, settings.region, None, 50):
         warm(function)

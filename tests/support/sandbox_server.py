@@ -21,7 +21,7 @@ import uvloop
 import lamplighter
 from lamplighter.sandbox.cgroup import hierarchies
 from lamplighter.sandbox.client import ServerSandbox, ServerSandboxes
-from lamplighter.sandbox.contract import Isolation, SandboxSpec
+from lamplighter.sandbox.contract import Command, Isolation, SandboxSpec
 from lamplighter.sandbox.messages import Configuration, Runtime
 
 DEADLINE = 20.0
@@ -132,7 +132,11 @@ class Bench:
         executable: bool = False,
         **more: Any,
     ) -> Guest:
+        """`command`: its words; `waiting`: the variables with which it can wait."""
         variables = {**VARIABLES, **more.pop("variables", {})}
+        waiting = more.pop("waiting", None)
+        if "command" in more:
+            more["command"] = Command(more["command"], waiting)
         spec = SandboxSpec(runtime, self.package(files or {"handler.py": ""}, executable), variables, **more)
         guest = Guest(await self.sandboxes.start(spec))
         self._guests.append(guest)

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lamplighter.sandbox.channel import Malformed
+from lamplighter.sandbox.contract import Command
 from lamplighter.sandbox.messages import (
     Configuration,
     End,
@@ -20,7 +21,7 @@ from lamplighter.sandbox.messages import (
 
 GOOD: dict[str, Any] = {
     "type": "start", "id": 1, "runtime": "python3.12", "code": "a" * 64, "layers": ["b" * 64], "variables": {"A": "b"},
-    "memory_size": 128, "ephemeral_storage": 512, "command": ["/bin/true"],
+    "memory_size": 128, "ephemeral_storage": 512, "command": [["/bin/true"], None],
 }  # fmt: skip
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -31,8 +32,10 @@ JSON = st.recursive(
 
 def test_requests_become_values() -> None:
     started = request(GOOD, 2)
-    assert started == Start(1, "python3.12", "a" * 64, ("b" * 64,), {"A": "b"}, 128, 512, ("/bin/true",))
+    assert started == Start(1, "python3.12", "a" * 64, ("b" * 64,), {"A": "b"}, 128, 512, Command(("/bin/true",)))
     assert request({"type": "warm", "runtime": "python3.9"}, 0) == Warm("python3.9")
+    waits = {"type": "warm", "runtime": "nodejs22.x", "command": [["node"], {"TZ": ":UTC"}]}
+    assert request(waits, 0) == Warm("nodejs22.x", Command(("node",), {"TZ": ":UTC"}))
     assert request({"type": "end", "id": 7}, 0) == End(7)
 
 
@@ -54,7 +57,9 @@ def test_rubbish_is_malformed_and_never_anything_else(body: dict[str, Any], desc
         {"ephemeral_storage": 511}, {"ephemeral_storage": 10_241},
         {"variables": {"": "x"}}, {"variables": {"A=": "x"}}, {"variables": {"A": 1}}, {"variables": {"A\0": "x"}},
         {"variables": {str(i): "" for i in range(2000)}}, {"variables": []},
-        {"command": []}, {"command": [1]}, {"command": "ls"}, {"command": ["a\0"]}, {"command": ["x" * 10_000]},
+        {"command": []}, {"command": [[], None]}, {"command": [[1], None]}, {"command": "ls"},
+        {"command": [["a\0"], None]}, {"command": [["x" * 10_000], None]}, {"command": [["ls"]]},
+        {"command": [["ls"], []]}, {"command": [["ls"], {"A=": "x"}]},
         {"type": "stop"}, {"type": None},
     ],
 )  # fmt: skip

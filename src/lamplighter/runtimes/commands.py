@@ -4,12 +4,14 @@ Paths are those inside a sandbox, or in isolation "none" the host's. A custom ru
 for the function's own `bootstrap` (AWS: spec 3.3).
 """
 
+import re
 from collections.abc import Mapping
 
 from lamplighter.runtimes.catalogue import client
 from lamplighter.runtimes.interpreters import InstalledRuntime
+from lamplighter.sandbox.contract import Command
 
-Command = tuple[str, ...]
+Words = tuple[str, ...]
 
 # The interpreter reads these when it starts, which a forked process does not.
 _READ_AT_START = frozenset(
@@ -21,6 +23,15 @@ _READ_AT_START = frozenset(
         "UTF8", "VERBOSE", "WARNDEFAULTENCODING", "WARNINGS",
     )
 )  # fmt: skip
+
+# Node.js and the libraries that it is linked with read these when they start: with a value of the function's own it is
+# started for that function alone. With AWS's values, which these are, it can wait for any.
+READ_AT_START = {
+    "LANG": "en_US.UTF-8",
+    "TZ": ":UTC",
+    "LD_LIBRARY_PATH": "/var/lang/lib:/lib64:/usr/lib64:/var/runtime:/var/runtime/lib:/var/task:/var/task/lib:/opt/lib",
+}
+_ALSO_READ_AT_START = re.compile("(NODE_(?!PATH$|ENV$)|LD_|LC_|GCONV_|MALLOC_|GLIBC_|OPENSSL_|SSL_|UV_|ICU_).*")
 
 # And the first release that has the switch: an older one would refuse to start.
 _EXPERIMENTAL = (("require-module", (20, 17)), ("detect-module", (22, 7)))
@@ -49,20 +60,29 @@ class Commands:
         program = f"/var/lang/bin/{runtime.interpreter.name}" if self._isolated else str(runtime.interpreter)
         entry = _entry(runtime, program, "/var/runtime" if self._isolated else str(home), variables)
         if variables.get(_WRAPPER):
-            return ("/bin/sh", "-c", _WRAP, variables[_WRAPPER], *entry)
+            return Command(("/bin/sh", "-c", _WRAP, variables[_WRAPPER], *entry))
         if name.startswith("python") and _READ_AT_START.isdisjoint(variables):
             return None
-        return entry
+        return Command(entry, _waiting(variables) if name.startswith("nodejs") and self._isolated else None)
 
 
-def _entry(runtime: InstalledRuntime, program: str, home: str, variables: Mapping[str, str]) -> Command:
+def _waiting(variables: Mapping[str, str]) -> Mapping[str, str] | None:
+    """What to wait with for a function that has these; None: its own count from the start on."""
+    if any(variables.get(name) != value for name, value in READ_AT_START.items()):
+        return None
+    if any(name not in READ_AT_START and _ALSO_READ_AT_START.fullmatch(name) for name in variables):
+        return None
+    return {**READ_AT_START, "LAMPLIGHTER_WAITS": "1"}
+
+
+def _entry(runtime: InstalledRuntime, program: str, home: str, variables: Mapping[str, str]) -> Words:
     if runtime.name.startswith("python"):
         return (program, f"{home}/bootstrap.py")
     options = variables.get("NODE_OPTIONS", "")
     return (program, *_heap(options, variables), *_stable(runtime, options), f"{home}/bootstrap.cjs")
 
 
-def _heap(options: str, variables: Mapping[str, str]) -> Command:
+def _heap(options: str, variables: Mapping[str, str]) -> Words:
     """V8 would size its heap by the host's memory. As on AWS, a tenth is left for the young generation and for what is
     allocated outside of the heap; not if the function has its own idea."""
     if any(name in options.replace("_", "-") for name in ("--max-semi-space-size", "--max-old-space-size")):
@@ -72,7 +92,7 @@ def _heap(options: str, variables: Mapping[str, str]) -> Command:
     return ("--expose-gc", f"--max-semi-space-size={max(1, young // 2)}", f"--max-old-space-size={memory - young}")
 
 
-def _stable(runtime: InstalledRuntime, options: str) -> Command:
+def _stable(runtime: InstalledRuntime, options: str) -> Words:
     """AWS switches off what Node.js itself calls experimental, unless the function's NODE_OPTIONS switch it on."""
     features = [name for name, since in _EXPERIMENTAL if runtime.order >= since]
     return tuple(f"--no-experimental-{name}" for name in features if f"--experimental-{name}" not in options.split())

@@ -18,7 +18,7 @@ from typing import Any, Literal, Self
 
 from lamplighter.sandbox.cgroup import cpu_quota
 from lamplighter.sandbox.channel import Channel, Malformed, close_all
-from lamplighter.sandbox.contract import Exit, SandboxError, SandboxSpec
+from lamplighter.sandbox.contract import Command, Exit, SandboxError, SandboxSpec
 from lamplighter.sandbox.messages import Configuration, configuration_body
 from lamplighter.sandbox.remedies import remedy
 from lamplighter.sandbox.sizes import limits
@@ -189,6 +189,7 @@ class ServerSandbox:
     def _understand(self, body: dict[str, Any], descriptors: list[int]) -> None:
         if "running" in body and descriptors and not self._running.done():
             self._running.set_result(socket.socket(fileno=descriptors.pop(0)))
+            self._read_instead(descriptors)
         elif "socket" in body:
             self._take_socket(descriptors)
         elif "failed" in body:
@@ -196,6 +197,17 @@ class ServerSandbox:
         elif "code" in body:
             self._exit(Exit(code=body["code"], signal=body["signal"], refusal=body["refusal"]))
         close_all(descriptors)
+
+    def _read_instead(self, descriptors: list[int]) -> None:
+        """A process that has waited has pipes of its own for its output and its framed records."""
+        if len(descriptors) == 2:
+            for unused in (self.output, self.frames):
+                if unused >= 0:
+                    os.close(unused)
+            self.output, self.frames = descriptors
+            descriptors.clear()
+            os.set_blocking(self.output, False)
+            os.set_blocking(self.frames, False)
 
     def _exit(self, how: Exit) -> None:
         if not self.exited.done():
@@ -299,9 +311,10 @@ class ServerSandboxes:
             raise
         return sandbox
 
-    def warm(self, runtime: str) -> None:
-        """Start the runtime's fork server now, so that its first sandbox doesn't wait for the interpreter."""
-        self.send({"type": "warm", "runtime": runtime})
+    def warm(self, runtime: str, command: Command | None = None) -> None:
+        """Start the runtime's fork server now, so that its first sandbox doesn't wait for the interpreter; and if there
+        will be a command that can wait, let one wait."""
+        self.send({"type": "warm", "runtime": runtime, "command": command})
 
     async def close(self) -> None:
         """End every sandbox, the fork servers and the server."""

@@ -9,9 +9,20 @@ import asyncio
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 Isolation = Literal["full", "user", "none"]
+
+
+class Command(NamedTuple):
+    """What a sandbox executes: program and arguments, with paths inside.
+
+    waiting: the variables that its program reads when it starts, if it can be started with these alone, before anybody
+    knows for which function, and takes the rest as a JSON object from descriptor 4. None: it is started when needed.
+    """
+
+    words: tuple[str, ...]
+    waiting: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +35,7 @@ class SandboxSpec:
     memory_size: int = 128
     ephemeral_storage: int = 512
     layers: tuple[str, ...] = field(default=())  # appear at /opt, later ones over earlier ones
-    command: tuple[str, ...] | None = None  # run this instead of the runtime client, or of the function's `bootstrap`
+    command: Command | None = None  # run this instead of the runtime client, or of the function's `bootstrap`
     log_frames: bool = False  # give the runtime a descriptor for framed log records (AWS: spec 3.2)
 
 

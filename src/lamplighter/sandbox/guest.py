@@ -24,7 +24,8 @@ from lamplighter.sandbox import linux
 # (resource, soft and hard): AWS: spec 3.1. A core limit of 1 is special to the kernel: no core file, and none piped to
 # a handler of the host either, which a limit of 0 would allow.
 FRAMES = 3  # the descriptor for framed log records, where a sandbox has one (AWS: spec 3.2)
-REPORT = 4  # the descriptor on which a process that is to execute something says why it can't; gone once it can
+REPORT = 4  # the descriptor on which a process that is to execute something says why it can't; gone once it can.
+# What is executed ahead of its function reads here what it is to be.
 _REPORT_LIMIT = 4096  # bytes
 _FRAMES_VARIABLE = "_LAMBDA_TELEMETRY_LOG_FD"
 LIMITS = (
@@ -47,13 +48,16 @@ def limit_resources(own_user: bool = True) -> None:
         resource.setrlimit(kind, (most, most))
 
 
-def wire_descriptors(output: int, report: int | None, frames: list[int], variables: dict[str, str]) -> None:
-    """stdin from /dev/null, stdout and stderr to `output`, `frames` (one or none) as FRAMES, `report` as REPORT, and
-    not one descriptor more. `variables` tell the runtime of its frames."""
+def wire_descriptors(
+    output: int, report: int | None, frames: list[int], variables: dict[str, str], order: int | None = None
+) -> None:
+    """stdin from /dev/null, stdout and stderr to `output`, `frames` (one or none) as FRAMES, `report` as REPORT or in
+    its place `order`, and not one descriptor more. `variables` tell the runtime of its frames."""
     null = os.open("/dev/null", os.O_RDONLY)
     # First out of the way of the numbers they get.
     frames = [fcntl.fcntl(descriptor, fcntl.F_DUPFD, REPORT + 1) for descriptor in frames]
-    reports = [] if report is None else [fcntl.fcntl(report, fcntl.F_DUPFD, REPORT + 1)]
+    fourth = report if order is None else order
+    fourths = [] if fourth is None else [fcntl.fcntl(fourth, fcntl.F_DUPFD, REPORT + 1)]
     os.dup2(null, 0)
     os.dup2(output, 1)
     os.dup2(output, 2)
@@ -62,8 +66,8 @@ def wire_descriptors(output: int, report: int | None, frames: list[int], variabl
     for descriptor in frames:
         os.dup2(descriptor, FRAMES)
         variables[_FRAMES_VARIABLE] = str(FRAMES)
-    for descriptor in reports:
-        os.dup2(descriptor, REPORT, inheritable=False)
+    for descriptor in fourths:
+        os.dup2(descriptor, REPORT, inheritable=order is not None)
     linux.close_from(REPORT + 1)
 
 

@@ -13,6 +13,7 @@ every later sandbox starts as. CPython 3.9 and later.
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import select
 import signal
@@ -68,6 +69,12 @@ def live(ground: Ground, preparation: Preparation) -> NoReturn:
         except OSError as error:
             failure = error
         packet = orders.receive()
+        standing: Standing | None = None
+        if packet is not None and "wait" in packet[0]:
+            if not failure:
+                standing = _stand_by(made[1], packet[0])
+                _wait_beside(made[2], orders)
+            packet = orders.receive()
         if packet is not None:
             order, (status_end, output, *rest) = packet
             frames, mounts = (rest[:1], rest[1:]) if order["frames"] else ([], rest)
@@ -77,13 +84,53 @@ def live(ground: Ground, preparation: Preparation) -> NoReturn:
                     raise failure
                 listener, runtime, child = made
                 _furnish(order, mounts)
-                runtime.send({"variables": order["variables"], "command": order["command"]}, [output, *frames])
-                status.send({"running": True}, [listener.detach()])
+                if standing:
+                    close_all([output, *frames])
+                    standing.go(order["variables"])
+                    status.send({"running": True}, [listener.detach(), standing.output, standing.frames])
+                else:
+                    runtime.send({"variables": order["variables"], "command": order["command"]}, [output, *frames])
+                    status.send({"running": True}, [listener.detach()])
                 _watch(ground, status, runtime, child)
             except OSError as error:
                 status.send({"failed": describe(error), "errno": error.errno})
     finally:
         os._exit(1)
+
+
+@dataclass
+class Standing:
+    """A runtime that runs already and waits to hear for which function: the ends that A has of its pipes."""
+
+    order: int
+    output: int
+    frames: int
+
+    def go(self, variables: dict[str, str]) -> None:
+        with open(self.order, "wb") as pipe:
+            pipe.write(json.dumps(variables).encode())
+
+
+def _stand_by(runtime: Channel, wanted: dict[str, Any]) -> Standing:
+    """Let B become the command now. Nothing of a function's is known yet, so it is our own program that runs there."""
+    theirs, order = os.pipe2(os.O_CLOEXEC)
+    output, output_end = os.pipe2(os.O_CLOEXEC)
+    frames, frames_end = os.pipe2(os.O_CLOEXEC)
+    runtime.send(
+        {"variables": wanted["variables"], "command": wanted["wait"], "waits": True}, [output_end, frames_end, theirs]
+    )
+    return Standing(order, output, frames)
+
+
+def _wait_beside(child: int, orders: Channel) -> None:
+    """Until there is an order. What dies before has nobody to tell of it, and its place is to be taken by another."""
+    ended = os.pidfd_open(child)
+    poll = select.poll()
+    poll.register(ended, select.POLLIN)
+    poll.register(orders, select.POLLIN)
+    if [descriptor for descriptor, _ in poll.poll()] == [ended]:
+        os._exit(1)
+    os.close(ended)
 
 
 def describe(error: OSError) -> str:
@@ -139,6 +186,9 @@ def _become_runtime(ground: Ground, orders: Channel, uid: int) -> NoReturn:
         if packet is not None:
             order, (output, *frames) = packet
             command, variables = order["command"], order["variables"]
+            if "waits" in order:
+                guest.wire_descriptors(output, None, frames[:1], variables, frames[1])
+                guest.execute(command, variables)
             os.chdir("/var/task")
             if command is not None or ground.main is None:
                 guest.wire_descriptors(output, orders.fileno(), frames, variables)

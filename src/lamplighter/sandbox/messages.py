@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, cast, get_args
 
 from lamplighter.sandbox.channel import Malformed
-from lamplighter.sandbox.contract import Isolation
+from lamplighter.sandbox.contract import Command, Isolation
 
 DIGEST = re.compile("[0-9a-f]{64}")
 RUNTIME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
@@ -74,14 +74,16 @@ class Start:
     variables: Mapping[str, str]
     memory_size: int
     ephemeral_storage: int
-    command: tuple[str, ...] | None
+    command: Command | None
 
 
 @dataclass(frozen=True, slots=True)
 class Warm:
-    """Start the fork server of a runtime, ahead of its first sandbox."""
+    """Start the fork server of a runtime, ahead of its first sandbox, and if it is given a command that can wait, a
+    process of it."""
 
     runtime: str
+    command: Command | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,28 +137,26 @@ def request(body: dict[str, Any], descriptors: int) -> Start | Warm | End:
     if kind == "start":
         return _start(body)
     if kind == "warm":
-        return Warm(_matching(body.get("runtime"), RUNTIME, "runtime"))
+        return Warm(_matching(body.get("runtime"), RUNTIME, "runtime"), _command(body))
     _require(kind == "end", "type")
     return End(_id(body))
 
 
 def _start(body: dict[str, Any]) -> Start:
-    command = body.get("command")
     layers = _list(body, "layers", LAYERS)
     return Start(
         _id(body),
         _matching(body.get("runtime"), RUNTIME, "runtime"),
         _matching(body.get("code"), DIGEST, "code"),
         tuple(_matching(layer, DIGEST, "layer") for layer in layers),
-        _variables(body),
+        _variables(_mapping(body, "variables")),
         _number(body, "memory_size", MEMORY),
         _number(body, "ephemeral_storage", STORAGE),
-        None if command is None else _command(body),
+        _command(body),
     )
 
 
-def _variables(body: dict[str, Any]) -> dict[str, str]:
-    variables = _mapping(body, "variables")
+def _variables(variables: dict[str, Any]) -> dict[str, str]:
     _require(len(variables) <= VARIABLES_COUNT, "number of variables")
     size = 0
     for name, value in variables.items():
@@ -167,11 +167,18 @@ def _variables(body: dict[str, Any]) -> dict[str, str]:
     return variables
 
 
-def _command(body: dict[str, Any]) -> tuple[str, ...]:
-    words = _list(body, "command", 256)
+def _command(body: dict[str, Any]) -> Command | None:
+    """Written as a pair, or null."""
+    if body.get("command") is None:
+        return None
+    pair = _list(body, "command", 2)
+    _require(len(pair) == 2 and isinstance(pair[0], list), "command")
+    words, waiting = cast(list[Any], pair[0]), pair[1]
+    _require(len(words) <= 256, "command")
     _require(words and all(isinstance(word, str) and "\0" not in word for word in words), "command")
     _require(sum(map(len, words)) <= COMMAND_LIMIT, "size of command")
-    return tuple(words)
+    _require(waiting is None or isinstance(waiting, dict), "variables of a command that waits")
+    return Command(tuple(words), None if waiting is None else _variables(cast(dict[str, Any], waiting)))
 
 
 def _id(body: dict[str, Any]) -> int:

@@ -10,6 +10,7 @@ import contextlib
 import errno
 import fcntl
 import hashlib
+import json
 import os
 import resource
 import selectors
@@ -27,6 +28,7 @@ from lamplighter.sandbox import linux
 from lamplighter.sandbox.cgroup import Cgroup, Cgroups, hierarchies
 from lamplighter.sandbox.channel import Channel, Malformed, close_all
 from lamplighter.sandbox.code import Code
+from lamplighter.sandbox.contract import Command
 from lamplighter.sandbox.messages import Configuration, End, Start, Warm, configuration, request
 from lamplighter.sandbox.probe import enter_user_namespace
 from lamplighter.sandbox.sizes import limits
@@ -35,6 +37,11 @@ from lamplighter.sandbox.spawn import ForkServerProcess, spawn
 SANDBOXES_LIMIT = 4096
 RETRY = 0.01  # seconds until the next try to remove a cgroup whose last process is still on its way out
 EMPTY_KEPT = 2  # empty sandboxes per runtime in use, about 2 MB each
+STANDING_KEPT = 4  # at most, of commands that wait for the same, some tens of MB each; one if one start came lately
+STANDING_AGE = 600.0  # seconds after the last start for which one is kept
+STANDING_KINDS = 16
+STANDING_LIMIT = 16  # of all kinds together
+_LATELY = 10.0  # seconds
 REFILL_DELAY = 0.05  # seconds after a start, so as not to take the processor from the one being started
 CLOSING = 5.0  # seconds for everything to be gone at the end
 TAKEOVER = 10.0  # seconds that one before us may still need for that
@@ -43,15 +50,32 @@ _OURS_IN_RUN_DIR = ("root", "merge", "tmp-*", "layers-*")
 
 @dataclass(slots=True)
 class Record:
-    """A sandbox as the server knows it: empty and waiting while `id` is None, then the service's name for it."""
+    """A sandbox as the server knows it: in a line of those that wait while `id` is None, then the service's name for
+    it."""
 
     number: int
     slot: int
     home: ForkServerProcess
     cgroup: Cgroup
     orders: Channel
+    line: deque["Record"]
     id: int | None = None
     scratch: str | None = None  # isolation none: its directory for temporary files
+
+
+@dataclass(slots=True)
+class Demand:
+    """For commands that can wait and have the same words and variables."""
+
+    home: str  # runtime
+    command: Command
+    starts: deque[float]  # the last ones, on the monotonic clock
+    standing: deque[Record]  # those that wait
+
+    def wanted(self, now: float) -> int:
+        if not self.starts or now - self.starts[-1] > STANDING_AGE:
+            return 0
+        return max(1, sum(now - start < _LATELY for start in self.starts))
 
 
 class Server:
@@ -66,6 +90,7 @@ class Server:
         self._records: dict[int, Record] = {}
         self._numbers: dict[int, int] = {}  # of records, by the service's id
         self._empty: dict[str, deque[Record]] = defaultdict(deque)  # by runtime
+        self._demands: dict[str, Demand] = {}
         self._last_number = 0
         self._free_slots = deque(range(SANDBOXES_LIMIT))
         self._refill_at: float | None = None
@@ -163,6 +188,8 @@ class Server:
                 with contextlib.suppress(OSError):  # its first start will say what is wrong
                     if asked.runtime in self._told.runtimes:
                         self._forkserver(asked.runtime)
+                        self._demanded(asked.runtime, asked.command)
+                        self._refill_at = time.monotonic() + REFILL_DELAY
             case End():
                 number = self._numbers.get(asked.id)
                 if number is None:
@@ -182,7 +209,7 @@ class Server:
             self._refuse(asked.id, f"no runtime {asked.runtime} here")
             return
         home = self._forkserver(asked.runtime)
-        waiting = self._empty[asked.runtime]
+        waiting = self._demanded(asked.runtime, asked.command) or self._empty[asked.runtime]
         if not waiting and not self._free_slots:
             self._refuse(asked.id, f"this server runs its {SANDBOXES_LIMIT} sandboxes already")
             return
@@ -197,7 +224,7 @@ class Server:
                 scratch = os.path.join(self._told.run_dir, f"tmp-{asked.id}")
             order = {
                 "variables": asked.variables,
-                "command": asked.command,
+                "command": asked.command and asked.command.words,
                 "frames": len(descriptors) == 3,
                 "ephemeral_storage": asked.ephemeral_storage,
                 "places": self._code.places(asked.code, asked.layers, scratch, client) if scratch else {},
@@ -237,14 +264,30 @@ class Server:
             },
             [theirs.detach(), *cgroup.take_procs()],
         )
-        record = self._records[self._last_number] = Record(self._last_number, slot, home, cgroup, Channel(ours))
+        line = self._empty[home.runtime]
+        record = self._records[self._last_number] = Record(self._last_number, slot, home, cgroup, Channel(ours), line)
         return record
 
+    def _demanded(self, runtime: str, command: Command | None) -> deque[Record] | None:
+        """Note that one is started. Gives those that wait for it, if it can wait and any do."""
+        if command is None or command.waiting is None or not self._isolated:
+            return None
+        key = json.dumps([runtime, command], sort_keys=True)
+        demand = self._demands.get(key)
+        if demand is None:
+            if len(self._demands) >= STANDING_KINDS:
+                return None
+            demand = self._demands[key] = Demand(runtime, command, deque(maxlen=STANDING_KEPT), deque())
+        demand.starts.append(time.monotonic())
+        return demand.standing or None
+
     def _refill(self) -> None:
-        """Keep some empty sandboxes ready: it takes the slow part of a start, joining cgroups, off its path."""
+        """Keep some empty sandboxes ready: it takes the slow part of a start, joining cgroups, off its path. And those
+        in which a command waits: that takes the start of an interpreter off it too."""
         self._refill_at = None
         if not self._isolated:
             return
+        self._refill_standing()
         for runtime, home in self._forkservers.items():
             waiting = self._empty[runtime]
             while len(waiting) < EMPTY_KEPT and self._free_slots:
@@ -252,6 +295,28 @@ class Server:
                     waiting.append(self._prepare(home))
                 except OSError:
                     return  # the next start says what is wrong
+
+    def _refill_standing(self) -> None:
+        now = time.monotonic()
+        for key, demand in list(self._demands.items()):
+            home, wanted = self._forkservers.get(demand.home), demand.wanted(now)
+            for record in list(demand.standing)[wanted:]:
+                record.home.channel.send({"end": record.number})
+            if not wanted and not demand.standing:
+                del self._demands[key]
+            while home is not None and len(demand.standing) < wanted and self._free_slots:
+                if sum(len(other.standing) for other in self._demands.values()) >= STANDING_LIMIT:
+                    break
+                empty = self._empty[demand.home]
+                try:
+                    record = empty.popleft() if empty else self._prepare(home)
+                except OSError:
+                    break
+                record.orders.send({"wait": demand.command.words, "variables": demand.command.waiting})
+                record.line = demand.standing
+                demand.standing.append(record)
+        if self._demands:
+            self._refill_at = now + STANDING_AGE
 
     def _forkserver(self, runtime: str) -> ForkServerProcess:
         known = self._forkservers.get(runtime)
@@ -287,7 +352,7 @@ class Server:
             shutil.rmtree(record.scratch, ignore_errors=True)
         self._free_slots.append(record.slot)
         if record.id is None:
-            self._empty[record.home.runtime].remove(record)
+            record.line.remove(record)
         else:
             del self._numbers[record.id]
             self._channel.send({"type": "ended", "id": record.id, "reason": reason})

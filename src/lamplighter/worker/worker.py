@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 from lamplighter.model.clock import Clock
 from lamplighter.model.functions import FunctionVersion
 from lamplighter.model.usage import Observe
-from lamplighter.sandbox.contract import Sandbox, SandboxError, Sandboxes, SandboxSpec
+from lamplighter.runtimes.commands import READ_AT_START
+from lamplighter.sandbox.contract import Command, Sandbox, SandboxError, Sandboxes, SandboxSpec
 from lamplighter.worker.application_levels import least_level
 from lamplighter.worker.contract import WorkerError
 from lamplighter.worker.environment import INIT_LIMIT, LiveEnvironment
@@ -21,7 +22,7 @@ from lamplighter.worker.metadata import Metadata, zone_of
 from lamplighter.worker.platform_log import PlatformLog
 
 # Gives what a sandbox of the runtime executes with these variables; None: what the sandbox itself knows to run.
-Commands = Callable[[str, Mapping[str, str]], tuple[str, ...] | None]
+Commands = Callable[[str, Mapping[str, str]], Command | None]
 
 # Gives AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN (and what else the SDKs should find) for one
 # environment of the version.
@@ -33,9 +34,7 @@ _STARTING = 8  # sandboxes made at a time: more at once only wait for each other
 # What a function's own variables may override; the rest are reserved.
 _DEFAULTS = {
     "PATH": "/var/lang/bin:/usr/local/bin:/usr/bin/:/bin:/opt/bin",
-    "LD_LIBRARY_PATH": "/var/lang/lib:/lib64:/usr/lib64:/var/runtime:/var/runtime/lib:/var/task:/var/task/lib:/opt/lib",
-    "LANG": "en_US.UTF-8",
-    "TZ": ":UTC",
+    **READ_AT_START,
     "AWS_XRAY_CONTEXT_MISSING": "LOG_ERROR",
 }
 _FIXED = {

@@ -11,6 +11,7 @@ const faults = require("./_lamplighter/faults.cjs");
 const globals = require("./_lamplighter/globals.cjs");
 const { Log } = require("./_lamplighter/logs.cjs");
 const { RuntimeApi } = require("./_lamplighter/runtime_api.cjs");
+const waiting = require("./_lamplighter/waiting.cjs");
 
 // From 24 on, AWS's runtime knows no callbacks, reports unserialisable answers by a type of their own and leaves what
 // nobody catches to Node.js itself. What is before keeps what people's functions were written for.
@@ -19,9 +20,14 @@ const generation = MODERN ? require("./_lamplighter/modern.cjs") : require("./_l
 
 process.mainModule = undefined; // as under AWS's runtime, whose main module is an ES module
 
-const log = new Log(process.env, MODERN);
-log.patchConsole();
-globals.define(process.env, MODERN);
-faults.useModernForms(MODERN);
-const runtimeDirectory = process.env.LAMBDA_RUNTIME_DIR || path.dirname(__filename);
-generation.run(new RuntimeApi(process.env.AWS_LAMBDA_RUNTIME_API), log, process.env, runtimeDirectory);
+function run() {
+  const log = new Log(process.env, MODERN);
+  log.patchConsole();
+  globals.define(process.env, MODERN);
+  faults.useModernForms(MODERN);
+  const runtimeDirectory = process.env.LAMBDA_RUNTIME_DIR || path.dirname(__filename);
+  generation.run(new RuntimeApi(process.env.AWS_LAMBDA_RUNTIME_API), log, process.env, runtimeDirectory);
+}
+
+if (process.env.LAMPLIGHTER_WAITS) waiting.hear().then(run);
+else run();
