@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from tests.support.sandbox_server import VARIABLES, Bench, descendants, serving, story, until
 
-from lamplighter.sandbox.contract import Command, Isolation
+from lamplighter.model.command import Command
+from lamplighter.sandbox.contract import Isolation
 from lamplighter.sandbox.server import STANDING_AGE, STANDING_KEPT, Demand
 
 ISOLATED = pytest.mark.parametrize("mode", [pytest.param("full", marks=pytest.mark.root), "user"])

@@ -19,9 +19,10 @@ import pytest
 import uvloop
 
 import lamplighter
+from lamplighter.model.command import Command
 from lamplighter.sandbox.cgroup import hierarchies
 from lamplighter.sandbox.client import ServerSandbox, ServerSandboxes
-from lamplighter.sandbox.contract import Command, Isolation, SandboxSpec
+from lamplighter.sandbox.contract import Isolation, SandboxSpec
 from lamplighter.sandbox.messages import Configuration, Runtime
 
 DEADLINE = 20.0

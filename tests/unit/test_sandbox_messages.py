@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lamplighter.model.command import Command
 from lamplighter.sandbox.channel import Malformed
-from lamplighter.sandbox.contract import Command
 from lamplighter.sandbox.messages import (
     Configuration,
     End,

@@ -7,9 +7,9 @@ for the function's own `bootstrap` (AWS: spec 3.3).
 import re
 from collections.abc import Mapping
 
+from lamplighter.model.command import Command
 from lamplighter.runtimes.catalogue import client
 from lamplighter.runtimes.interpreters import InstalledRuntime
-from lamplighter.sandbox.contract import Command
 
 Words = tuple[str, ...]
 

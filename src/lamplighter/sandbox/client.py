@@ -16,9 +16,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
+from lamplighter.model.command import Command
 from lamplighter.sandbox.cgroup import cpu_quota
 from lamplighter.sandbox.channel import Channel, Malformed, close_all
-from lamplighter.sandbox.contract import Command, Exit, SandboxError, SandboxSpec
+from lamplighter.sandbox.contract import Exit, SandboxError, SandboxSpec
 from lamplighter.sandbox.messages import Configuration, configuration_body
 from lamplighter.sandbox.remedies import remedy
 from lamplighter.sandbox.sizes import limits

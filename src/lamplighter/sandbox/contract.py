@@ -9,20 +9,11 @@ import asyncio
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, Protocol
+
+from lamplighter.model.command import Command
 
 Isolation = Literal["full", "user", "none"]
-
-
-class Command(NamedTuple):
-    """What a sandbox executes: program and arguments, with paths inside.
-
-    waiting: the variables that its program reads when it starts, if it can be started with these alone, before anybody
-    knows for which function, and takes the rest as a JSON object from descriptor 4. None: it is started when needed.
-    """
-
-    words: tuple[str, ...]
-    waiting: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, cast, get_args
 
+from lamplighter.model.command import Command
 from lamplighter.sandbox.channel import Malformed
-from lamplighter.sandbox.contract import Command, Isolation
+from lamplighter.sandbox.contract import Isolation
 
 DIGEST = re.compile("[0-9a-f]{64}")
 RUNTIME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")

@@ -24,11 +24,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lamplighter.model.command import Command
 from lamplighter.sandbox import linux
 from lamplighter.sandbox.cgroup import Cgroup, Cgroups, hierarchies
 from lamplighter.sandbox.channel import Channel, Malformed, close_all
 from lamplighter.sandbox.code import Code
-from lamplighter.sandbox.contract import Command
 from lamplighter.sandbox.messages import Configuration, End, Start, Warm, configuration, request
 from lamplighter.sandbox.probe import enter_user_namespace
 from lamplighter.sandbox.sizes import limits

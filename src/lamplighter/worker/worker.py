@@ -10,10 +10,11 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 from lamplighter.model.clock import Clock
+from lamplighter.model.command import Command
 from lamplighter.model.functions import FunctionVersion
 from lamplighter.model.usage import Observe
 from lamplighter.runtimes.commands import READ_AT_START
-from lamplighter.sandbox.contract import Command, Sandbox, SandboxError, Sandboxes, SandboxSpec
+from lamplighter.sandbox.contract import Sandbox, SandboxError, Sandboxes, SandboxSpec
 from lamplighter.worker.application_levels import least_level
 from lamplighter.worker.contract import WorkerError
 from lamplighter.worker.environment import INIT_LIMIT, LiveEnvironment
