@@ -83,6 +83,7 @@ from lamplighter.model.clock import SystemClock
 from lamplighter.model.functions import FunctionId, FunctionVersion
 from lamplighter.model.ids import Ids
 from lamplighter.model.invocation import Invocation
+from lamplighter.model.usage import Observe, together
 from lamplighter.runtimes import catalogue
 from lamplighter.runtimes.commands import Commands
 from lamplighter.sandbox.client import ServerSandboxes
@@ -98,9 +99,11 @@ from lamplighter.store.directory import DataDirectory
 from lamplighter.store.events import SqliteEventQueue
 from lamplighter.store.records import SqliteRecords
 from lamplighter.store.sqlite import SqliteFunctions, SqlitePackageReferences
+from lamplighter.store.usage import UsageLedger
 from lamplighter.telemetry.logs.archive import Archive
 from lamplighter.telemetry.logs.intake import Intake
 from lamplighter.telemetry.logs.watching import Subscriptions
+from lamplighter.telemetry.metering.meter import Meter
 from lamplighter.telemetry.service_log import set_up
 from lamplighter.worker.worker import Worker, variables
 
@@ -185,12 +188,14 @@ async def _front_door(
         accept = Acceptance(queue, clock, _uncounted).accept
         archive, intake = await _logs(stack, directory, clock, partial(_deliver_log, stored, accept, ids))
         commands = Commands(runtimes, isolated=sandboxes.isolation != "none")
+        observe = together(*await _observers(stack, settings, directory))
         worker = Worker(
             sandboxes,
             clock,
             _no_credentials,
             intake.open if settings.logs else None,
             commands=commands,
+            observe=observe,
         )
         stack.push_async_callback(worker.close)
         concurrency = settings.account_concurrency
@@ -198,7 +203,7 @@ async def _front_door(
         follow_reservations(limits, records, database, settings.account_id, settings.region)
         assignment = InProcessAssignment(Preparing(worker, code), clock, limits)
         stack.push_async_callback(assignment.close)
-        invoker = Invoker(stored, records, database, assignment)
+        invoker = Invoker(stored, records, database, assignment, clock=clock, observe=observe)
         stack.push_async_callback(invoker.close)
         await stack.enter_async_context(Settling(stored, database, code, clock))
         sources = Sources(endpoints.s3(settings, owned, clock), references)
@@ -272,6 +277,15 @@ async def _logs(
     intake = Intake(archive)
     stack.push_async_callback(intake.close)
     return archive, intake
+
+
+async def _observers(stack: AsyncExitStack, settings: Settings, directory: DataDirectory) -> list[Observe]:
+    """Who wants to know what ran."""
+    observers: list[Observe] = []
+    if settings.metering:
+        meter = await stack.enter_async_context(Meter(UsageLedger(directory.usage)))
+        observers.append(meter.observe)
+    return observers
 
 
 async def _deliver_log(stored: SqliteFunctions, accept: Accept, ids: Ids, arn: str, payload: bytes) -> None:

@@ -51,6 +51,7 @@ class Settings:
     events_endpoint: str | None = None
     account_concurrency: int = 1000
     logs: bool = True
+    metering: bool = True
     log_format: LogFormat = "console"
     log_level: LogLevel = "info"
 
@@ -236,6 +237,7 @@ OPTIONS = (
         _concurrency,
     ),
     Option("logs", "on|off", "on", "Keep what functions write, to be read through CloudWatch Logs.", _switch),
+    Option("metering", "on|off", "on", "Count what runs, for lamplighter bill.", _switch),
     Option(
         "log_format",
         "|".join(get_args(LogFormat)),

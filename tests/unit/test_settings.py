@@ -19,6 +19,7 @@ EXAMPLES = {
     "missing_runtimes": ("accept", "accept"),
     "account_concurrency": ("250", 250),
     "logs": ("off", False),
+    "metering": ("off", False),
     "log_format": ("json", "json"),
     "log_level": ("debug", "debug"),
     "s3_endpoint": ("https://s3.eu-central-1.amazonaws.com", "https://s3.eu-central-1.amazonaws.com"),

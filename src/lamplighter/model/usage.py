@@ -69,5 +69,27 @@ class Refused(NamedTuple):
     reason: Literal["throttled", "recursive"]
 
 
-Usage = Ran | Initialized | Refused
+class Provisioned(NamedTuple):
+    """Concurrency kept ready for a version, used or not. Told at the beginning of each period of five minutes that
+    begins while it is allocated, since AWS bills whole ones (spec 10.4), and for what is added when it is added."""
+
+    function: FunctionVersion
+    concurrency: int  # environments
+    began: float  # seconds since the epoch
+    seconds: float
+
+
+Usage = Ran | Initialized | Refused | Provisioned
 Observe = Callable[[Usage], None]
+
+
+def together(*observers: Observe) -> Observe | None:
+    """One observer that tells all of these; None if there are none, so that nothing is made for nobody."""
+    if len(observers) < 2:
+        return observers[0] if observers else None
+
+    def tell(usage: Usage) -> None:
+        for observe in observers:
+            observe(usage)
+
+    return tell

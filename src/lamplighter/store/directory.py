@@ -19,6 +19,7 @@ class DataDirectory:
         self.path = path
         self.database = path / "lamplighter.db"
         self.events = path / "events.db"
+        self.usage = path / "usage.db"
         self.blobs = path / "blobs"
         self.code = path / "code"  # unpacked packages; a cache that can be made again from the blobs
         self.logs = path / "logs"

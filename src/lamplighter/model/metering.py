@@ -1,0 +1,55 @@
+"""What a bill is made of: counters by function version, hour, architecture and kind of concurrency.
+
+All are whole numbers (milliseconds, bytes, MB times milliseconds), so that sums are exact; prices are for others.
+"""
+
+from typing import Final, Literal, NamedTuple
+
+from lamplighter.model.usage import Initialized, Provisioned, Ran
+
+Kind = Literal["on-demand", "provisioned"]
+
+HOUR: Final = 3600  # seconds
+INCLUDED_STORAGE: Final = 512  # MB of /tmp that cost nothing (AWS: spec 10.4)
+INCLUDED_STREAM: Final = 6 << 20  # bytes of one streamed answer
+FIRST_CHUNK: Final = 256 << 10  # bytes of an event that are one request
+CHUNK: Final = 64 << 10  # bytes of it that are another
+
+
+class Key(NamedTuple):
+    """`function` "": what could not be told apart any more. `hour`: since the epoch, the one in which it ended."""
+
+    account: str
+    region: str
+    function: str
+    version: str
+    hour: int
+    architecture: str
+    kind: Kind
+
+
+class Totals(NamedTuple):
+    requests: int = 0  # with those that large events count as
+    chunks: int = 0  # of these: for what an event is larger than its first 256 KB
+    billed: int = 0  # milliseconds, the sum of the REPORT lines
+    init: int = 0  # of these: milliseconds of init
+    unnamed: int = 0  # milliseconds of init that no REPORT names, billed too
+    memory: int = 0  # MB times milliseconds, of both
+    storage: int = 0  # the same of /tmp above what is included
+    streamed: int = 0  # bytes above what is included in each answer
+    provisioned: int = 0  # milliseconds of environments that were kept ready
+    provisioned_memory: int = 0  # MB times milliseconds of these
+
+
+def kind_of(usage: Ran | Initialized | Provisioned) -> Kind:
+    """Which price its time has: what runs over the provisioned concurrency has that of all others (AWS: spec 10.4)."""
+    if isinstance(usage, Provisioned) or usage.initialization == "provisioned-concurrency":
+        return "provisioned"
+    return "on-demand"
+
+
+def chunks_of(usage: Ran) -> int:
+    """Requests beyond the first, of an event that came through the queue. Each attempt counts."""
+    if usage.source != "async" or usage.payload <= FIRST_CHUNK:
+        return 0
+    return -((FIRST_CHUNK - usage.payload) // CHUNK)

@@ -1,0 +1,82 @@
+"""Metered usage on disk, in a database file of its own: no commit of the control plane or the queue waits for it.
+
+Each run of the service has rows of its own, which it replaces with its totals so far, never adds to. So a write that is
+repeated, or of which nobody knows whether it happened, changes nothing.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from pathlib import Path
+
+from lamplighter.model.metering import Key, Totals
+from lamplighter.store.contract import DataDirectoryUnusable, StoreFailed
+from lamplighter.store.looking import BUSY, CannotLook
+from lamplighter.store.sql import usage as sql
+
+Row = tuple[str, Key, Totals]  # the first: which run
+
+
+class UsageLedger:
+    """Open from construction, which raises DataDirectoryUnusable, to `close`. One thread at a time may write."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._connection = sqlite3.connect(path, timeout=BUSY, isolation_level=None, check_same_thread=False)
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.execute("PRAGMA synchronous = FULL")
+            version = _version(self._connection)
+            if version == 0:
+                self._connection.executescript(f"BEGIN; {sql.CREATE}; PRAGMA user_version = {sql.VERSION}; COMMIT;")
+        except sqlite3.Error as error:
+            raise DataDirectoryUnusable(
+                f"The database {path} cannot be opened: {error}; is the disk full or the file damaged? "
+                "Restore it from a backup, or give another --data-dir."
+            ) from error
+        if version > sql.VERSION:
+            raise DataDirectoryUnusable(_foreign(path, version))
+
+    def write(self, rows: Iterable[Row]) -> None:
+        """Durable when it returns. Raises StoreFailed, and then nothing of it is kept."""
+        try:
+            with self._connection:
+                self._connection.execute("BEGIN IMMEDIATE")
+                self._connection.executemany(sql.REPLACE, [(run, *key, *totals) for run, key, totals in rows])
+        except sqlite3.Error as error:
+            raise StoreFailed from error
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+def usage_between(path: Path, first: int, last: int) -> Sequence[tuple[Key, Totals]]:
+    """What all runs counted from the hour `first` until before `last`. Changes nothing; a server may have it open.
+
+    Raises CannotLook."""
+    if not path.exists():
+        return ()
+    try:
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=BUSY)) as connection:
+            version = _version(connection)
+            if version > sql.VERSION:
+                raise CannotLook(_foreign(path, version))
+            if version == 0:
+                return ()
+            split = len(Key._fields)
+            found = connection.execute(sql.BETWEEN, (first, last))
+            return [(Key(*row[:split]), Totals(*row[split:])) for row in found]
+    except sqlite3.Error as error:
+        raise CannotLook(
+            f"The database {path} cannot be read: {error}; do this as root or as the user who runs the service."
+        ) from error
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return connection.execute("PRAGMA user_version").fetchone()[0]
+
+
+def _foreign(path: Path, version: int) -> str:
+    return (
+        f"The database {path} was written by a newer release of Lamplighter (version {version}, this one knows "
+        f"{sql.VERSION}); use that release."
+    )

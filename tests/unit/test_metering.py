@@ -1,0 +1,197 @@
+"""Metering: what ran is counted exactly, and on disk exactly once, whatever happens in between."""
+
+import asyncio
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lamplighter.model.metering import HOUR, Key, Totals
+from lamplighter.model.usage import Initialized, Observe, Provisioned, Ran, Refused, Usage, together
+from lamplighter.store.contract import DataDirectoryUnusable
+from lamplighter.store.looking import CannotLook
+from lamplighter.store.usage import UsageLedger, usage_between
+from lamplighter.telemetry.metering.meter import Meter
+from support.usage import NOON, ran, version
+
+FUNCTIONS = (
+    version("a", memory_size=1024),
+    version("a", memory_size=512),  # the same version, changed meanwhile
+    version("b", version="$LATEST", ephemeral_storage=1536, architectures=("arm64",)),
+)
+EVER = (0, 1 << 40)
+
+
+def counted(path: Path) -> dict[Key, Totals]:
+    return dict(usage_between(path, *EVER))
+
+
+def metered(path: Path, *usages: Usage) -> dict[Key, Totals]:
+    async def main() -> None:
+        async with Meter(UsageLedger(path)) as meter:
+            for usage in usages:
+                meter.observe(usage)
+
+    asyncio.run(main())
+    return counted(path)
+
+
+def test_each_figure_is_exact(tmp_path: Path) -> None:
+    function, small = FUNCTIONS[2], version("small", memory_size=128)
+    found = metered(
+        tmp_path / "usage.db",
+        ran(function, duration=1000.01, init=500.5),
+        ran(function, duration=0.2, status="error", streamed=(6 << 20) + 7),
+        ran(small, source="async", payload=(256 << 10) + 1),
+        ran(small, source="async", payload=1 << 20, initialization="snap-start"),
+        ran(small, source="sync", payload=1 << 20),
+        ran(small, duration=3600_000.0),  # it ends in the next hour
+        ran(small, initialization="provisioned-concurrency"),
+        Initialized(small, "on-demand", NOON, 99.1, "unused", None),
+        Provisioned(small, 3, NOON, 300.0),
+        Refused(small.id, "1", small.arn, NOON, "throttled"),
+    )
+    hour = int(NOON) // HOUR
+    account, region = "000000000000", "us-east-1"
+    b = Key(account, region, "b", "$LATEST", hour, "arm64", "on-demand")
+    billed = 1501 + 1
+    assert found.pop(b) == Totals(2, 0, billed, init=500, memory=billed * 128, storage=billed * 1024, streamed=7)
+    key = Key(account, region, "small", "1", hour, "x86_64", "on-demand")
+    assert found.pop(key) == Totals(3 + 1 + 12, 1 + 12, 3 * 2, unnamed=100, memory=(3 * 2 + 100) * 128)
+    assert found.pop(key._replace(hour=hour + 1)) == Totals(1, 0, 3_600_000, memory=3_600_000 * 128)
+    assert found.pop(key._replace(kind="provisioned")) == Totals(
+        1, 0, 2, memory=256, provisioned=900_000, provisioned_memory=900_000 * 128
+    )
+    assert found == {}
+
+
+class Restless(UsageLedger):
+    """Refuses when it is told to, as a full disk does."""
+
+    refusing = False
+
+    def write(self, rows: Iterable[tuple[str, Key, Totals]]) -> None:
+        taken = list(rows)
+        if self.refusing:
+            self._connection.execute("PRAGMA query_only = ON")
+        try:
+            super().write(taken)
+        finally:
+            self._connection.execute("PRAGMA query_only = OFF")
+
+
+STEPS = st.one_of(
+    st.builds(
+        lambda function, duration, hours: ran(FUNCTIONS[function], duration=duration, began=NOON + hours * HOUR),
+        st.integers(0, 2),
+        st.floats(0.001, 900_000.0),
+        st.integers(-1, 2),
+    ),
+    st.sampled_from(["flush", "fail", "kill"]),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(STEPS, max_size=25), st.integers(0, 3))
+def test_what_was_flushed_is_in_the_bill_exactly_once_whatever_happens(steps: list[Ran | str], kept: int) -> None:
+    with TemporaryDirectory() as directory:
+        path = Path(directory) / "usage.db"
+
+        async def main() -> None:
+            ledger = Restless(path)
+            meter = Meter(ledger, kept=kept)
+            safe, waiting = Counter[tuple[str, int]](), Counter[tuple[str, int]]()
+            for step in steps:
+                if isinstance(step, Ran):
+                    meter.observe(step)
+                    hour = int(step.began + step.duration / 1000) // HOUR
+                    waiting[step.function.id.name, hour] += step.billed * step.function.memory_size
+                elif step == "kill":  # what has not been written is gone
+                    ledger.close()
+                    ledger, waiting = Restless(path), Counter[tuple[str, int]]()
+                    meter = Meter(ledger, kept=kept)
+                else:
+                    ledger.refusing = step == "fail"
+                    if await meter.flush():
+                        safe += waiting
+                        waiting.clear()
+                found = Counter[tuple[str, int]]()
+                for key, totals in counted(path).items():
+                    found[key.function, key.hour] += totals.memory
+                assert found == safe
+            ledger.refusing = False
+            assert await meter.flush()
+            found = sum(totals.memory for totals in counted(path).values())
+            assert found == (safe + waiting).total()
+            ledger.close()
+
+        asyncio.run(main())
+
+
+def test_what_runs_while_it_is_written_is_written_next(tmp_path: Path) -> None:
+    path = tmp_path / "usage.db"
+
+    async def main() -> None:
+        meter = Meter(UsageLedger(path), kept=0)
+        meter.observe(ran(FUNCTIONS[0]))
+        flushing = asyncio.create_task(meter.flush())
+        await asyncio.sleep(0)
+        meter.observe(ran(FUNCTIONS[0]))
+        assert await flushing
+        meter.observe(ran(FUNCTIONS[0]))
+        await meter.__aexit__(None, None, None)
+
+    asyncio.run(main())
+    assert [totals.requests for totals in counted(path).values()] == [3]
+
+
+def test_memory_is_bounded_while_the_disk_takes_nothing_and_nothing_is_lost(tmp_path: Path) -> None:
+    path = tmp_path / "usage.db"
+
+    async def main() -> None:
+        ledger = Restless(path)
+        meter = Meter(ledger, bound=10)
+        ledger.refusing = True
+        for number in range(1000):
+            meter.observe(ran(version(f"f{number}")))
+            if number % 100 == 0:
+                assert not await meter.flush()
+        ledger.refusing = False
+        assert await meter.flush()
+        ledger.close()
+
+    asyncio.run(main())
+    found = counted(path)
+    assert len(found) == 11
+    assert sum(totals.requests for totals in found.values()) == 1000
+    assert max(found.items(), key=lambda row: row[1].requests)[0].function == ""
+
+
+def test_a_ledger_of_a_newer_release_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "usage.db"
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    with pytest.raises(DataDirectoryUnusable, match="newer release"):
+        UsageLedger(path)
+    with pytest.raises(CannotLook, match="newer release"):
+        usage_between(path, *EVER)
+
+
+def test_observers_are_told_together_or_nobody_is() -> None:
+    told: list[tuple[int, Usage]] = []
+
+    def note(number: int) -> Observe:
+        return lambda usage: told.append((number, usage))
+
+    usage = ran(FUNCTIONS[0])
+    assert together() is None
+    for observe in (together(note(1)), together(note(2), note(3))):
+        assert observe is not None
+        observe(usage)
+    assert told == [(1, usage), (2, usage), (3, usage)]
