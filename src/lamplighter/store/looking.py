@@ -1,8 +1,9 @@
 """A look into the database of a data directory, for commands: it changes nothing, and a server may have it open."""
 
+import json
 import sqlite3
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ from lamplighter.store import schema
 from lamplighter.store.contract import QueueCounts
 from lamplighter.store.events import read_counts
 from lamplighter.store.sql import events as sql
+from lamplighter.store.sql import functions
 
 BUSY = 5.0  # seconds to wait for a server that is just making the database
 
@@ -27,6 +29,24 @@ class Queues(NamedTuple):
 
 def queues(database: Path) -> Queues:
     """Raises CannotLook."""
+    with _looking(database) as connection:
+
+        def rows(statement: str) -> list[Any]:
+            return connection.execute(statement).fetchall()
+
+        return Queues(read_counts(rows), dict(rows(sql.QUEUES)))
+
+
+def tags(database: Path) -> Mapping[tuple[str, str, str], Mapping[str, str]]:
+    """Those of every function, by account, region and name. Raises CannotLook."""
+    with _looking(database) as connection:
+        rows = connection.execute(functions.ALL_TAGS)
+        return {(account, region, name): json.loads(found) for account, region, name, found in rows}
+
+
+@contextmanager
+def _looking(database: Path) -> Generator[sqlite3.Connection]:
+    """All that is read sees one moment."""
     if not _is_there(database):
         raise CannotLook(
             f"There is no database in {database.parent} yet; the first start of the service makes it, "
@@ -40,12 +60,8 @@ def queues(database: Path) -> Queues:
                     f"The database {database} is of another release (revision {found}, this one knows {schema.HEAD}); "
                     "use the command of the release that serves it."
                 )
-
-            def rows(statement: str) -> list[Any]:
-                return connection.execute(statement).fetchall()
-
-            connection.execute("BEGIN")  # one moment for all that follows
-            return Queues(read_counts(rows), dict(rows(sql.QUEUES)))
+            connection.execute("BEGIN")
+            yield connection
     except sqlite3.Error as error:
         raise CannotLook(
             f"The database {database} cannot be read: {error}; do this as root or as the user who runs the service."

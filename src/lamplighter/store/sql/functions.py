@@ -71,6 +71,11 @@ GET_TAGS: Final = """
 SELECT tags FROM functions WHERE account = ? AND region = ? AND name = ?
 """
 
+# Every function's tags.
+ALL_TAGS: Final = """
+SELECT account, region, name, tags FROM functions
+"""
+
 # Other tags for a function.
 SET_TAGS: Final = """
 UPDATE functions SET tags = ? WHERE account = ? AND region = ? AND name = ?
