@@ -44,6 +44,7 @@ from lamplighter.api.runtime_management import RuntimeManagementOperations
 from lamplighter.api.scaling import ScalingOperations
 from lamplighter.api.server import FrontDoor
 from lamplighter.api.sigv4 import Verifier
+from lamplighter.api.state import STATE, State
 from lamplighter.api.tags import TagOperations
 from lamplighter.api.unavailable import unavailable
 from lamplighter.api.urls import UrlOperations
@@ -100,6 +101,7 @@ from lamplighter.store.events import SqliteEventQueue
 from lamplighter.store.records import SqliteRecords
 from lamplighter.store.sqlite import SqliteFunctions, SqlitePackageReferences
 from lamplighter.store.usage import UsageLedger
+from lamplighter.telemetry.activity import Activity
 from lamplighter.telemetry.logs.archive import Archive
 from lamplighter.telemetry.logs.intake import Intake
 from lamplighter.telemetry.logs.watching import Subscriptions
@@ -188,7 +190,8 @@ async def _front_door(
         accept = Acceptance(queue, clock, _uncounted).accept
         archive, intake = await _logs(stack, directory, clock, partial(_deliver_log, stored, accept, ids))
         commands = Commands(runtimes, isolated=sandboxes.isolation != "none")
-        observe = together(*await _observers(stack, settings, directory))
+        activity = Activity()
+        observe = together(*await _observers(stack, settings, directory, activity))
         worker = Worker(
             sandboxes,
             clock,
@@ -215,6 +218,9 @@ async def _front_door(
         }
         rounds = await stack.enter_async_context(Rounds(queue, works, clock))
         health = Health(lambda: not sandboxes.lost.done())
+        verify = _verify(settings, owned, clock)
+        owner = owned.access_key_id if settings.auth else None
+        state = State(verify, owner, worker, limits, activity, concurrency, clock)
         downloads = Downloads(_derived(owned, "downloads"), blobs, clock)
         operations: dict[str, Operation | StreamingOperation] = {
             **{name: unavailable(name) for name in wire.operations},
@@ -238,10 +244,10 @@ async def _front_door(
         }
         door = FrontDoor(
             wire,
-            _verify(settings, owned, clock),
+            verify,
             operations,
             InvokeApi(wire, invoker, ids, settings.region, accept),
-            {DOWNLOADS: downloads, HEALTH: health, READY: health},
+            {DOWNLOADS: downloads, HEALTH: health, READY: health, STATE: state},
             clock,
             ids,
             settings.region,
@@ -279,12 +285,14 @@ async def _logs(
     return archive, intake
 
 
-async def _observers(stack: AsyncExitStack, settings: Settings, directory: DataDirectory) -> list[Observe]:
+async def _observers(
+    stack: AsyncExitStack, settings: Settings, directory: DataDirectory, activity: Activity
+) -> list[Observe]:
     """Who wants to know what ran."""
     observers: list[Observe] = []
     if settings.metering:
         meter = await stack.enter_async_context(Meter(UsageLedger(directory.usage)))
-        observers.append(meter.observe)
+        observers += [meter.observe, activity.observe]
     return observers
 
 

@@ -13,6 +13,7 @@ COMMANDS = {
     "doctor": "Show what this host can do, and how to get what is missing.",
     "runtimes": "List the runtimes, and where each comes from.",
     "queue": "Show the events that wait, are retried or died.",
+    "top": "Show what functions do right now.",
     "bill": "Show what a month's functions would cost on AWS.",
 }
 

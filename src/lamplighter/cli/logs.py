@@ -1,8 +1,6 @@
 """`lamplighter logs`: what a function has written, and what it writes, asked of the running service."""
 
-import http.client
 import re
-import shlex
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,13 +11,11 @@ import click
 import orjson
 
 from lamplighter.cli.options import Misuse, Refusal, settings_of, settings_options
+from lamplighter.cli.owner import Owner
 from lamplighter.model.clock import SystemClock
-from lamplighter.neighbours.signing import Keys, sign
 from lamplighter.settings import Settings
-from lamplighter.store.credentials import CredentialsUnusable, load
 
 PERIOD: Final = 1.0  # seconds between questions when following
-DEADLINE: Final = 30.0  # seconds for an answer
 _AGO: Final = re.compile(r"(\d{1,9})\s*([smhdw]?)")
 _SECONDS: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _OWN: Final = ("START ", "END ", "REPORT ", "INIT_START ", "INIT_REPORT ", "EXTENSION\t", "LOGS_DROPPED\t")
@@ -67,24 +63,10 @@ def logs(name: str, follow: bool, since: str, pattern: str, no_color: bool, **fl
 
 
 class _Service:
-    """FilterLogEvents of the running service, signed with the credentials of its data directory."""
+    """FilterLogEvents of the running service."""
 
     def __init__(self, settings: Settings) -> None:
-        if settings.port == 0:
-            raise Misuse("Which port? The service was told to take any free one; give the one it printed as --port.")
-        try:
-            credentials = load(settings.data_dir)
-        except CredentialsUnusable as error:
-            raise Refusal(error) from None
-        if credentials is None:
-            raise Refusal(
-                f"There are no credentials in {settings.data_dir}: start the service "
-                f"(lamplighter serve --data-dir {shlex.quote(str(settings.data_dir))}), or name its --data-dir."
-            )
-        self._url = f"{settings.url}/"
-        self._region = settings.region
-        self._keys = Keys(credentials.access_key_id, credentials.secret_access_key)
-        self._clock = SystemClock()
+        self._owner = Owner(settings)
 
     def events(self, group: str, start: int, pattern: str, follow: bool) -> Iterator[Event]:
         """`start` in ms. Following, a group that is not there yet is waited for."""
@@ -120,21 +102,8 @@ class _Service:
             asked["nextToken"] = answer["nextToken"]
 
     def _ask(self, operation: str, members: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:
-        body = orjson.dumps(members)
-        given = {"Content-Type": "application/x-amz-json-1.1", "X-Amz-Target": f"Logs_20140328.{operation}"}
-        headers = sign("POST", self._url, given, body, self._keys, "logs", self._region, self._clock.now())
-        connection = http.client.HTTPConnection(headers["Host"], timeout=DEADLINE)
-        try:
-            connection.request("POST", "/", body, headers)
-            response = connection.getresponse()
-            return response.status, orjson.loads(response.read() or b"{}")
-        except (OSError, http.client.HTTPException, orjson.JSONDecodeError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise Refusal(
-                f"No service answers at {self._url[:-1]}: {reason}. Is it running, and on that port?"
-            ) from None
-        finally:
-            connection.close()
+        headers = {"Content-Type": "application/x-amz-json-1.1", "X-Amz-Target": f"Logs_20140328.{operation}"}
+        return self._owner.ask("POST", "/", "logs", headers, orjson.dumps(members))
 
 
 def _start(since: str, now: float) -> float:

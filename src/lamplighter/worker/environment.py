@@ -106,6 +106,13 @@ class LiveEnvironment:
     def busy(self) -> bool:
         return self._invocation is not None
 
+    @property
+    def stage(self) -> Literal["starting", "ready", "busy"]:
+        """For whoever watches."""
+        if self._state is State.READY:
+            return "ready"
+        return "busy" if self._state in (State.BUSY, State.ANSWERED) else "starting"
+
     def when_free(self, callback: Callable[[], None]) -> None:
         self._on_free = callback
 

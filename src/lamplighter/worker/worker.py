@@ -6,7 +6,7 @@ nor how isolation is made (`sandbox/`).
 
 import asyncio
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 
 from lamplighter.model.clock import Clock
@@ -87,6 +87,11 @@ class Worker:
         self._observe = observe
         self._environments: set[LiveEnvironment] = set()
         self._starting = asyncio.Semaphore(_STARTING)
+
+    @property
+    def environments(self) -> Collection[LiveEnvironment]:
+        """Those that are not gone yet."""
+        return self._environments
 
     async def start(self, function: FunctionVersion) -> LiveEnvironment:
         stream = log_stream(function, self._clock.now())
