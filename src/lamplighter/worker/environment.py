@@ -1,8 +1,8 @@
 """One environment: a sandbox, the runtime in it, and where both stand (AWS: spec 3.1).
 
 Time-outs live here, and so does every way an invocation can end without an answer. All of it is driven by what
-happens: the runtime's calls, its death, one timer. A warm invocation is two callbacks and no task. The timer is set
-lazily: while answers come in time it is left standing, and looks at the deadline only when it fires.
+happens: the runtime's calls, its death, one deadline. A warm invocation is two callbacks and no task. What it all comes
+to is in `figures.py`.
 
 A failed init is repeated in a new sandbox inside the next invocation. An environment that crashed or ran out of time is
 done for; a new one takes its place.
@@ -17,11 +17,14 @@ from typing import Literal
 from lamplighter.model.clock import Clock
 from lamplighter.model.functions import FunctionVersion
 from lamplighter.model.invocation import Invocation, Outcome
-from lamplighter.model.usage import Initialized, Observe, Ran
+from lamplighter.model.usage import Observe
 from lamplighter.sandbox.contract import Exit, Sandbox, SandboxError
 from lamplighter.worker import failures
 from lamplighter.worker.answer import Answer
 from lamplighter.worker.contract import WorkerError
+from lamplighter.worker.deadline import Deadline
+from lamplighter.worker.event_head import event_head
+from lamplighter.worker.figures import Figures
 from lamplighter.worker.lifecycle import Signal, State, follow
 from lamplighter.worker.logs import Logs
 from lamplighter.worker.metadata import Metadata
@@ -35,9 +38,7 @@ from lamplighter.worker.telemetry_subscription import Api
 INIT_LIMIT = 10.0  # seconds (AWS: spec 3.1)
 _LAST_WORDS = 0.05  # seconds for what a dead runtime wrote to be read, if a child of its keeps a connection open
 _LEAVE = 0.3  # seconds that a runtime may take to exit by itself after an init error
-_PEAK_AGE = 0.05  # seconds for which a look at the memory's peak holds
 _FLUSH = 0.5  # seconds that telemetry's last events may take to be delivered
-_TICK = 0.002  # seconds; timers of the loop are no finer
 
 _log = logging.getLogger(__name__)
 
@@ -64,8 +65,7 @@ class LiveEnvironment:
         self._platform = platform
         self._clock = clock
         self._on_end = on_end
-        self._observe = observe
-        self._initialization = initialization
+        self._figures = Figures(function, logs, platform, clock, observe, initialization)
         self._init_limit = init_limit
         self._loop = asyncio.get_running_loop()
         self._state = State.INIT
@@ -74,24 +74,14 @@ class LiveEnvironment:
         self._sandbox: Sandbox | None = None
         self.extensions: dict[str, str] = {}  # names by identifier, of those that have registered
         self._telemetry: TelemetryApi | None = None  # from the first subscription on
-        # Of init.
-        self._init_began = 0.0
-        self._init_duration: float | None = None  # milliseconds, until a REPORT has named it
-        self._init_error: tuple[bytes, str] | None = None  # what the runtime posted: payload, error type
+        self._init_error: tuple[bytes, str] | None = None  # what the runtime posted in init: payload, error type
         # Of the invocation in hand.
         self._invocation: Invocation | None = None
         self._answer: Answer | None = None
         self._outcome: Outcome | None = None  # what it will be given
         self._stream: Stream | None = None
-        self._told: tuple[float, float, int] | None = None  # of its answer: first and last byte (ms), size
-        self._failed = False  # it is an error
         self._broken = False  # its stream broke off, and the reason is not known yet
-        self._began = 0.0
-        self._peak: int | None = None  # of the memory, as of then
-        self._peak_at = float("-inf")
-        self._deadline = 0.0  # on the loop's own clock, as are timers
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = 0.0
+        self._deadline = Deadline(self._loop, self._late)
         self._on_free: Callable[[], None] | None = None
         # Coming and going, each owned by `_take_down` and so by whoever calls `end`.
         self._repetition: asyncio.Task[None] | None = None
@@ -158,14 +148,14 @@ class LiveEnvironment:
             self._finish("success", None, False)
         elif state is State.SUPPRESSED_INIT:
             self._limit_cpu()
-            self._platform.init_ended("invoke", "success", None, self._init_time())
+            self._platform.init_ended("invoke", "success", None, self._figures.init_time())
             self._give()
         else:
             self._limit_cpu()
-            self._init_duration = self._init_time()
+            duration = self._figures.init_done()
             if self._logs.wanted:
                 self._logs.drain()  # what was written in init comes before the first START
-            self._platform.init_ended("init", "success", None, self._init_duration)
+            self._platform.init_ended("init", "success", None, duration)
             if self._invocation is not None:
                 self._open()
                 self._give()
@@ -173,12 +163,12 @@ class LiveEnvironment:
     def answered(self, body: bytes, failed: bool) -> None:
         self._state = follow(self._state, Signal.ANSWERED)
         self._outcome = Outcome(body, "Unhandled" if failed else None)
-        self._note(len(body), failed)
+        self._figures.answered(len(body), failed, self._stream)
 
     def answer_too_large(self) -> None:
         self._state = follow(self._state, Signal.ANSWERED)
         self._outcome = Outcome(failures.TOO_LARGE, "Unhandled", error_type=failures.TOO_LARGE_TYPE)
-        self._note(0, True)
+        self._figures.answered(0, True, self._stream)
 
     def streamed(self, error: tuple[str, bytes] | None) -> None:
         self._state = follow(self._state, Signal.ANSWERED)
@@ -187,7 +177,8 @@ class LiveEnvironment:
         else:
             error_type, payload = error
             self._outcome = Outcome(payload, "Unhandled", error_type=error_type)
-        self._note(0 if self._stream is None else self._stream.size, error is not None)
+        size = 0 if self._stream is None else self._stream.size
+        self._figures.answered(size, error is not None, self._stream)
 
     def broke_off(self) -> None:
         """Settled in a moment, so that a death can be told as the reason."""
@@ -226,8 +217,8 @@ class LiveEnvironment:
         """Its time begins to run."""
         invocation = self._invocation
         assert invocation is not None
-        self._began = self._clock.monotonic()
-        self._arm(self.function.timeout)
+        self._figures.begin()
+        self._deadline.set(self.function.timeout)
         if invocation.log_tail:
             self._logs.collect_tail()
         if self._logs.wanted or self._platform.detailed:
@@ -237,8 +228,8 @@ class LiveEnvironment:
         invocation = self._invocation
         assert invocation is not None
         self._state = follow(self._state, Signal.GIVEN)
-        deadline = self._clock.now() + self._deadline - self._loop.time()
-        head = _event_head(invocation, int(deadline * 1000))
+        deadline = self._clock.now() + self._deadline.at - self._loop.time()
+        head = event_head(invocation, int(deadline * 1000))
         self._api.give(invocation.request_id, head, invocation.payload, self._stream)
 
     def _settle(self) -> None:
@@ -251,69 +242,11 @@ class LiveEnvironment:
         """The phase is over. `noticed`: it failed, and not by what the runtime posted."""
         invocation = self._invocation
         assert invocation is not None
-        duration = (self._clock.monotonic() - self._began) * 1000
-        peak, init = self._memory_peak(), self._init_duration
-        if self._failed and not noticed:
-            status = "error"
-        if self._logs.wanted or self._platform.detailed:
-            self._logs.drain()
-            if self._platform.detailed:
-                done: Status = "failure" if noticed and status == "error" else status
-                self._platform.runtime_done(invocation, done, error_type, duration, self._told)
-            self._platform.reported(invocation, status, error_type, duration, peak, init, noticed)
-        if self._observe is not None:
-            self._observe(self._usage(invocation, status, error_type, duration, peak, noticed))
-        self._told, self._failed = None, False
+        self._figures.end(invocation, self._stream, self._sandbox, status, error_type, noticed)
         if self._outcome is not None and invocation.log_tail:
             told = self._outcome
             self._outcome = Outcome(told.payload, told.error, self._logs.tail(), told.error_type)
-        self._init_duration = None
         self._free()
-
-    def _usage(
-        self,
-        invocation: Invocation,
-        status: Status,
-        error_type: str | None,
-        duration: float,
-        peak: int | None,
-        noticed: bool,
-    ) -> Ran:
-        return Ran(
-            self.function,
-            invocation.request_id,
-            invocation.invoked_arn,
-            invocation.tenant_id,
-            invocation.source,
-            len(invocation.payload),
-            self._initialization,
-            self._clock.now() - duration / 1000,
-            duration,
-            self._init_duration,
-            0.0,
-            peak,
-            "timeout" if status == "timeout" else "crash" if noticed else "success" if status == "success" else "error",
-            error_type,
-            0 if self._stream is None else self._stream.size,
-        )
-
-    def _note(self, size: int, failed: bool) -> None:
-        """When the answer came, for who wants to know."""
-        self._failed = failed
-        if self._platform.detailed:
-            at = (self._clock.monotonic() - self._began) * 1000
-            first = at
-            if self._stream is not None and self._stream.began is not None:
-                first = (self._stream.began - self._deadline + self.function.timeout) * 1000
-            self._told = (min(first, at), at, size)
-
-    def _memory_peak(self) -> int | None:
-        """Read once in a while: with many short invocations, each would otherwise pay for a look at the cgroup."""
-        now = self._loop.time()
-        if self._sandbox is not None and now - self._peak_at > _PEAK_AGE:
-            self._peak_at = now
-            self._peak = self._sandbox.memory_peak()
-        return self._peak
 
     def _give_up(self, invocation: Invocation) -> None:
         """Nothing more is known of why this invocation's stream broke off."""
@@ -349,7 +282,7 @@ class LiveEnvironment:
         timeout = self.function.timeout
         self._logs.drain()
         if self._state is State.SUPPRESSED_INIT:
-            self._platform.init_ended("invoke", "timeout", None, self._init_time())
+            self._platform.init_ended("invoke", "timeout", None, self._figures.init_time())
         self._platform.timed_out(invocation.request_id, timeout)
         payload = failures.timed_out(invocation.request_id, timeout)
         self._fail(Signal.TIMED_OUT, payload, "timeout", None, error_type=failures.TIMED_OUT)
@@ -398,18 +331,18 @@ class LiveEnvironment:
     def _fail_init(self, payload: bytes, error_type: str | None, reason: str | None = None) -> None:
         """`error_type` None: init took too long. `reason`: for the log of the invocation that it is the end of."""
         self._logs.drain()
-        status: Status = "error" if error_type else "timeout"
+        status = "error" if error_type else "timeout"
         if self._state is State.SUPPRESSED_INIT:
             assert self._invocation is not None
-            self._platform.init_ended("invoke", status, error_type, self._init_time())
+            self._platform.init_ended("invoke", status, error_type, self._figures.init_time())
             if reason is not None:
                 self._platform.crashed(self._invocation.request_id, reason)
             noticed = error_type if self._init_error is None else None
             self._fail(Signal.INIT_FAILED, payload, "error", error_type, error_type=noticed)
             return
-        duration = self._init_time()
+        duration = self._figures.init_time()
         self._platform.init_ended("init", status, error_type, duration)
-        self._unpaid(duration, "error" if error_type else "timeout", error_type)
+        self._figures.init_failed(duration, status, error_type)
         self._state = follow(self._state, Signal.INIT_FAILED)
         self._stopping = self._loop.create_task(self._stop(*self._let_go()))
         if self._invocation is not None:
@@ -430,42 +363,15 @@ class LiveEnvironment:
         except (SandboxError, OSError) as error:
             self._die(Signal.ENDED, str(error))
 
-    def _init_time(self) -> float:
-        """Milliseconds since it began."""
-        return (self._clock.monotonic() - self._init_began) * 1000
-
-    def _unpaid(
-        self, duration: float, status: Literal["unused", "error", "timeout"], error_type: str | None = None
-    ) -> None:
-        """An init of this many milliseconds, which no invocation will name. It began when the last one did."""
-        if self._observe is None:
-            return
-        began = self._clock.now() - (self._clock.monotonic() - self._init_began)
-        self._observe(Initialized(self.function, self._initialization, began, duration, status, error_type))
-
     def _limit_cpu(self) -> None:
         if self._sandbox is not None:
             self._sandbox.limit_cpu()
 
-    # The one timer
-
-    def _arm(self, seconds: float) -> None:
-        """Set the deadline. The timer is touched only if none is due by then."""
-        self._deadline = deadline = self._loop.time() + seconds
-        if self._timer is None or self._timer_at > deadline:
-            if self._timer is not None:
-                self._timer.cancel()
-            self._timer_at = deadline
-            self._timer = self._loop.call_at(deadline, self._tick)
-
-    def _tick(self) -> None:
-        self._timer = None
+    def _late(self) -> None:
+        """The deadline is reached."""
         if self._state in (State.READY, State.FAILED_INIT, State.DEAD):
             return  # nothing is running
-        left = self._deadline - self._loop.time()
-        if left > _TICK:
-            self._arm(left)
-        elif self._state is State.INIT:
+        if self._state is State.INIT:
             self._fail_init(b"", None)
         else:
             self._time_out()
@@ -473,14 +379,14 @@ class LiveEnvironment:
     # Coming and going
 
     async def _start(self) -> None:
-        self._init_began = self._clock.monotonic()
+        self._figures.init_begins()
         self._init_error = None
         sandbox = await self._start_sandbox()
         if self._state is State.DEAD:
             await sandbox.end()
             raise SandboxError("the environment was ended before its sandbox stood")
         if self._state is State.INIT:
-            self._arm(self._init_limit)
+            self._deadline.set(self._init_limit)
         self._sandbox = sandbox
         self._api = RuntimeApi(self, self._metadata)
         self._logs.attach(sandbox.output, sandbox.frames)
@@ -509,15 +415,9 @@ class LiveEnvironment:
 
     def _die(self, signal: Signal, reason: str = "the environment was ended") -> None:
         """No invocation from here on; take everything down. `reason`: for one that is still waiting."""
-        if self._state is State.INIT and self._sandbox is not None:
-            self._unpaid(self._init_time(), "unused")
-        elif self._init_duration is not None:
-            self._unpaid(self._init_duration, "unused")
-            self._init_duration = None
+        self._figures.unused(self._state is State.INIT and self._sandbox is not None)
         self._state = follow(self._state, signal)
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._deadline.clear()
         if self._ending is None:
             self._ending = self._loop.create_task(self._take_down())
         if self._invocation is not None:
@@ -535,27 +435,3 @@ class LiveEnvironment:
             await asyncio.wait([self._stopping])
         await self._stop(*self._let_go())
         self._on_end(self)
-
-
-def _event_head(invocation: Invocation, deadline: int) -> bytes:
-    """The HTTP head of an event (AWS: spec 3.3). `deadline`: milliseconds since the epoch."""
-    more = ""
-    if invocation.client_context is not None:
-        more += f"Lambda-Runtime-Client-Context: {_one_line(invocation.client_context)}\r\n"
-    if invocation.cognito_identity is not None:
-        more += f"Lambda-Runtime-Cognito-Identity: {_one_line(invocation.cognito_identity)}\r\n"
-    if invocation.tenant_id is not None:
-        more += f"Lambda-Runtime-Aws-Tenant-Id: {_one_line(invocation.tenant_id)}\r\n"
-    return (
-        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
-        f"Lambda-Runtime-Aws-Request-Id: {invocation.request_id}\r\n"
-        f"Lambda-Runtime-Deadline-Ms: {deadline}\r\n"
-        f"Lambda-Runtime-Invoked-Function-Arn: {invocation.invoked_arn}\r\n"
-        f"Lambda-Runtime-Trace-Id: {_one_line(invocation.trace_id)}\r\n"
-        f"{more}Content-Length: {len(invocation.payload)}\r\n\r\n"
-    ).encode()
-
-
-def _one_line(value: str) -> str:
-    """A caller's text as a header's value: it must not begin another header."""
-    return value if value.isprintable() else "".join(c if c.isprintable() else " " for c in value)

@@ -1,0 +1,155 @@
+"""What an init and an invocation come to: durations, the answer's size, the memory's peak. Told once, at the end, to
+the log and to who observes (metrics, bills), so that both always show the same figures (AWS: spec 3.6)."""
+
+import asyncio
+from typing import Literal
+
+from lamplighter.model.clock import Clock
+from lamplighter.model.functions import FunctionVersion
+from lamplighter.model.invocation import Invocation
+from lamplighter.model.usage import Initialized, Observe, Ran
+from lamplighter.sandbox.contract import Sandbox
+from lamplighter.worker.logs import Logs
+from lamplighter.worker.platform_events import Status
+from lamplighter.worker.platform_log import PlatformLog
+from lamplighter.worker.stream import Stream
+
+_PEAK_AGE = 0.05  # seconds for which a look at the memory's peak holds
+
+
+class Figures:
+    """Of one environment: of its init, and of the invocation in hand. Durations in milliseconds."""
+
+    def __init__(
+        self,
+        function: FunctionVersion,
+        logs: Logs,
+        platform: PlatformLog,
+        clock: Clock,
+        observe: Observe | None,
+        initialization: str,
+    ) -> None:
+        self._function = function
+        self._logs = logs
+        self._platform = platform
+        self._clock = clock
+        self._observe = observe
+        self._initialization = initialization
+        self._loop = asyncio.get_running_loop()
+        self._init_began = 0.0
+        self._init_duration: float | None = None  # until a REPORT has named it
+        self._began = 0.0
+        self._told: tuple[float, float, int] | None = None  # of the answer: first and last byte, size
+        self._failed = False  # the answer is an error
+        self._peak: int | None = None  # of the memory, as of then
+        self._peak_at = float("-inf")
+
+    # Of init
+
+    def init_begins(self) -> None:
+        self._init_began = self._clock.monotonic()
+
+    def init_time(self) -> float:
+        """Since it began."""
+        return (self._clock.monotonic() - self._init_began) * 1000
+
+    def init_done(self) -> float:
+        """Its duration, which the next REPORT names."""
+        self._init_duration = duration = self.init_time()
+        return duration
+
+    def init_failed(self, duration: float, status: Literal["error", "timeout"], error_type: str | None) -> None:
+        self._unpaid(duration, status, error_type)
+
+    def unused(self, initializing: bool) -> None:
+        """The environment ends; an init that no invocation has named was for nothing."""
+        if initializing:
+            self._unpaid(self.init_time(), "unused")
+        elif self._init_duration is not None:
+            self._unpaid(self._init_duration, "unused")
+            self._init_duration = None
+
+    def _unpaid(
+        self, duration: float, status: Literal["unused", "error", "timeout"], error_type: str | None = None
+    ) -> None:
+        """An init that no invocation will name. It began when the last one did."""
+        if self._observe is None:
+            return
+        began = self._clock.now() - (self._clock.monotonic() - self._init_began)
+        self._observe(Initialized(self._function, self._initialization, began, duration, status, error_type))
+
+    # Of an invocation
+
+    def begin(self) -> None:
+        self._began = self._clock.monotonic()
+
+    def answered(self, size: int, failed: bool, stream: Stream | None) -> None:
+        """When the answer came, for who wants to know. `size`: bytes."""
+        self._failed = failed
+        if self._platform.detailed:
+            at = (self._clock.monotonic() - self._began) * 1000
+            first = at
+            if stream is not None and stream.began is not None:  # on the loop's clock
+                first = at - (self._loop.time() - stream.began) * 1000
+            self._told = (min(first, at), at, size)
+
+    def end(
+        self,
+        invocation: Invocation,
+        stream: Stream | None,
+        sandbox: Sandbox | None,
+        status: Status,
+        error_type: str | None,
+        noticed: bool,
+    ) -> None:
+        """Its phase is over. `noticed`: it failed, and not by what the runtime posted."""
+        duration = (self._clock.monotonic() - self._began) * 1000
+        peak, init = self._memory_peak(sandbox), self._init_duration
+        if self._failed and not noticed:
+            status = "error"
+        if self._logs.wanted or self._platform.detailed:
+            self._logs.drain()
+            if self._platform.detailed:
+                done: Status = "failure" if noticed and status == "error" else status
+                self._platform.runtime_done(invocation, done, error_type, duration, self._told)
+            self._platform.reported(invocation, status, error_type, duration, peak, init, noticed)
+        if self._observe is not None:
+            self._observe(self._usage(invocation, stream, status, error_type, duration, peak, noticed))
+        self._told, self._failed = None, False
+        self._init_duration = None
+
+    def _usage(
+        self,
+        invocation: Invocation,
+        stream: Stream | None,
+        status: Status,
+        error_type: str | None,
+        duration: float,
+        peak: int | None,
+        noticed: bool,
+    ) -> Ran:
+        return Ran(
+            self._function,
+            invocation.request_id,
+            invocation.invoked_arn,
+            invocation.tenant_id,
+            invocation.source,
+            len(invocation.payload),
+            self._initialization,
+            self._clock.now() - duration / 1000,
+            duration,
+            self._init_duration,
+            0.0,
+            peak,
+            "timeout" if status == "timeout" else "crash" if noticed else "success" if status == "success" else "error",
+            error_type,
+            0 if stream is None else stream.size,
+        )
+
+    def _memory_peak(self, sandbox: Sandbox | None) -> int | None:
+        """Read once in a while: with many short invocations, each would otherwise pay for a look at the cgroup."""
+        now = self._loop.time()
+        if sandbox is not None and now - self._peak_at > _PEAK_AGE:
+            self._peak_at = now
+            self._peak = sandbox.memory_peak()
+        return self._peak
