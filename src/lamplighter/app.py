@@ -107,6 +107,7 @@ from lamplighter.telemetry.logs.intake import Intake
 from lamplighter.telemetry.logs.watching import Subscriptions
 from lamplighter.telemetry.metering.meter import Meter
 from lamplighter.telemetry.service_log import set_up
+from lamplighter.telemetry.traces.exporter import Exporter
 from lamplighter.worker.worker import Worker, variables
 
 # Seconds after which a thread that computes lets the event loop go on. Logs are searched and databases written beside
@@ -191,7 +192,9 @@ async def _front_door(
         archive, intake = await _logs(stack, directory, clock, partial(_deliver_log, stored, accept, ids))
         commands = Commands(runtimes, isolated=sandboxes.isolation != "none")
         activity = Activity()
-        observe = together(*await _observers(stack, settings, directory, activity))
+        traces = await _traces(stack, settings, ids)
+        observers = await _observers(stack, settings, directory, activity)
+        observe = together(*observers, *([traces.observe] if traces else []))
         worker = Worker(
             sandboxes,
             clock,
@@ -199,6 +202,7 @@ async def _front_door(
             intake.open if settings.logs else None,
             commands=commands,
             observe=observe,
+            segments=traces.datagram if traces else None,
         )
         stack.push_async_callback(worker.close)
         concurrency = settings.account_concurrency
@@ -294,6 +298,11 @@ async def _observers(
         meter = await stack.enter_async_context(Meter(UsageLedger(directory.usage)))
         observers += [meter.observe, activity.observe]
     return observers
+
+
+async def _traces(stack: AsyncExitStack, settings: Settings, ids: Ids) -> Exporter | None:
+    post = endpoints.collector(settings)
+    return None if post is None else await stack.enter_async_context(Exporter(post, ids.segment))
 
 
 async def _deliver_log(stored: SqliteFunctions, accept: Accept, ids: Ids, arn: str, payload: bytes) -> None:

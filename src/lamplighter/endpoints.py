@@ -1,10 +1,15 @@
-"""The AWS services that are reached for functions, at the endpoints that settings name, with whose keys."""
+"""What is reached for functions, at the endpoints that settings name: AWS services, with whose keys, and a collector of
+traces."""
 
+import logging
 import os
+import ssl
+from urllib.parse import urlsplit
 
 from lamplighter.events.destinations import Targets
 from lamplighter.model.clock import SystemClock
 from lamplighter.neighbours.eventbridge import EventBridge
+from lamplighter.neighbours.http import TooLarge, Unreachable, exchange
 from lamplighter.neighbours.s3 import S3
 from lamplighter.neighbours.signing import Keys
 from lamplighter.neighbours.sns import Sns
@@ -12,6 +17,9 @@ from lamplighter.neighbours.sqs import Sqs
 from lamplighter.neighbours.wire import Endpoint
 from lamplighter.settings import Settings
 from lamplighter.store.credentials import Credentials
+from lamplighter.telemetry.traces.exporter import Post
+
+log = logging.getLogger("lamplighter")
 
 
 def s3(settings: Settings, owned: Credentials, clock: SystemClock) -> S3 | None:
@@ -31,6 +39,30 @@ def targets(settings: Settings, owned: Credentials, clock: SystemClock) -> Targe
         None if events is None else EventBridge(endpoint("events", "EventBridge", events)),
         s3(settings, owned, clock),
     )
+
+
+def collector(settings: Settings) -> Post | None:
+    """Sends a request with traces to the collector, if there is one."""
+    if settings.traces_endpoint is None:
+        return None
+    url = settings.traces_endpoint.rstrip("/") + "/v1/traces"
+    tls = ssl.create_default_context() if url.startswith("https:") else None
+    headers = {"Host": urlsplit(url).netloc, "Content-Type": "application/json"}
+
+    async def post(body: bytes) -> bool:
+        try:
+            answer = await exchange("POST", url, headers, body, largest=1 << 20, deadline=10.0, tls=tls)
+        except (Unreachable, TooLarge) as error:
+            log.warning("traces could not be sent: %s", error)
+            return False
+        if answer.status >= 500 or answer.status == 429:
+            log.warning("traces could not be sent: the collector answered %d", answer.status)
+            return False
+        if answer.status >= 400:  # it will not take them later either
+            log.error("the collector refuses traces with %d: %r", answer.status, answer.body[:200])
+        return True
+
+    return post
 
 
 def _keys(owned: Credentials) -> Keys:

@@ -49,6 +49,7 @@ class Settings:
     sqs_endpoint: str | None = None
     sns_endpoint: str | None = None
     events_endpoint: str | None = None
+    traces_endpoint: str | None = None
     account_concurrency: int = 1000
     logs: bool = True
     metering: bool = True
@@ -228,6 +229,15 @@ OPTIONS = (
         "Where EventBridge is, for event buses as destinations.",
         _endpoint,
         ("AWS_ENDPOINT_URL_EVENTBRIDGE", "AWS_ENDPOINT_URL"),
+    ),
+    Option(
+        "traces_endpoint",
+        "URL",
+        "OTEL_EXPORTER_OTLP_ENDPOINT, else none",
+        "Where an OpenTelemetry collector takes traces over HTTP (without the /v1/traces): the segments of functions "
+        "with active tracing, and what they send to the X-Ray daemon.",
+        _endpoint,
+        ("OTEL_EXPORTER_OTLP_ENDPOINT",),
     ),
     Option(
         "account_concurrency",

@@ -470,7 +470,7 @@ async def test_the_trace_is_named_where_tracing_is_active_and_the_call_sampled(t
             trace = f"Root={root};Parent={parent};Sampled={sampled}"
             await environment.run(replace(invocation(), trace_id=trace))
             await free(environment)
-    traces = [line for line in bench.log if line.startswith("XRAY")]
+    traces = [line for event in bench.log for line in event.splitlines() if line.startswith("XRAY")]
     assert traces == [f"XRAY TraceId: {root}\tSegmentId: {parent}\tSampled: true\t"]
 
 

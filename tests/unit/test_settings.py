@@ -17,6 +17,7 @@ EXAMPLES = {
     "region": ("eu-central-1", "eu-central-1"),
     "isolation": ("user", "user"),
     "missing_runtimes": ("accept", "accept"),
+    "traces_endpoint": ("http://127.0.0.1:4318", "http://127.0.0.1:4318"),
     "account_concurrency": ("250", 250),
     "logs": ("off", False),
     "metering": ("off", False),

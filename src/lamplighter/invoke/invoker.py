@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from lamplighter.invoke.contract import Assignment
 from lamplighter.invoke.lineage import PASSES, mark_of, pass_through
+from lamplighter.invoke.sampling import Sampling
 from lamplighter.model.aliases import KIND, Alias, from_document
 from lamplighter.model.clock import Clock, SystemClock
 from lamplighter.model.errors import (
@@ -21,6 +22,7 @@ from lamplighter.model.errors import (
     TooManyRequestsException,
 )
 from lamplighter.model.functions import LATEST, FunctionId, FunctionVersion
+from lamplighter.model.ids import Ids
 from lamplighter.model.invocation import Invocation, Outcome
 from lamplighter.model.names import kind_of_qualifier
 from lamplighter.model.recursion import KEY as RECURSION_KEY
@@ -45,6 +47,7 @@ class Invoker:
         chance: Callable[[], float] = random.random,
         clock: Clock | None = None,
         observe: Observe | None = None,
+        sampling: Sampling | None = None,
     ) -> None:
         self._functions = functions
         self._records = records
@@ -52,6 +55,7 @@ class Invoker:
         self._chance = chance
         self._clock = clock or SystemClock()
         self._observe = observe
+        self._sampling = sampling or Sampling(self._clock, Ids(self._clock))
         self._versions: dict[FunctionId, dict[str, FunctionVersion]] = {}  # by qualifier; only what can run
         self._weighted: dict[FunctionId, dict[str, Alias]] = {}  # aliases of two versions
         self._marks: dict[FunctionId, str] = {}  # in lineages
@@ -111,7 +115,7 @@ class Invoker:
 
         `stream`: takes the answer as it comes, if the function streams it."""
         try:
-            invocation = self._passing(function.id, invocation)
+            invocation = self._passing(function, invocation)
             async with self._assignment.environment(function) as environment:
                 return await environment.run(invocation, stream)
         except (TooManyRequestsException, RecursiveInvocationException) as error:
@@ -121,12 +125,15 @@ class Invoker:
                 self._observe(Refused(function.id, function.version, arn, self._clock.now(), reason))
             raise
 
-    def _passing(self, id: FunctionId, given: Invocation) -> Invocation:
-        """With the lineage that what it calls in turn will bring along. Every path to a function comes by here."""
+    def _passing(self, function: FunctionVersion, given: Invocation) -> Invocation:
+        """With the lineage that what it calls in turn will bring along, and with whether it is traced. Every path to a
+        function comes by here."""
+        id = function.id
         mark = self._marks.get(id)
         if mark is None:
             mark = self._marks[id] = mark_of(id)
-        trace, passes = pass_through(given.trace_id, mark)
+        decided, above = self._sampling.decide(given.trace_id, function.tracing_mode == "Active")
+        trace, passes = pass_through(decided, mark)
         if passes > PASSES and not allows(
             self._records.view(id.account, id.region).get(RECURSION, id.name, RECURSION_KEY)
         ):
@@ -144,6 +151,7 @@ class Invoker:
             given.tenant_id,
             given.log_tail,
             given.source,
+            above,
         )
 
     async def close(self) -> None:

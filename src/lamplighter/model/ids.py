@@ -22,9 +22,13 @@ class Ids:
         return f"{h[:8]}-{h[8:12]}-4{h[13:16]}-{_VARIANT[h[16]]}{h[17:20]}-{h[20:]}"
 
     def trace(self) -> str:
-        """The X-Amzn-Trace-Id of a caller who sent none: not sampled."""
+        """The X-Amzn-Trace-Id of a caller who sent none; whether it is sampled is still open."""
         h = self._take(40)
-        return f"Root=1-{int(self._clock.now()):08x}-{h[:24]};Parent={h[24:]};Sampled=0"
+        return f"Root=1-{int(self._clock.now()):08x}-{h[:24]};Parent={h[24:]}"
+
+    def segment(self) -> str:
+        """The id of a segment of a trace."""
+        return self._take(16)
 
     def _take(self, digits: int) -> str:
         at = self._at

@@ -19,6 +19,7 @@ class Invocation:
     tenant_id: str | None = None
     log_tail: bool = False  # collect the last 4,096 bytes of the log into the outcome
     source: Source = "sync"
+    above: str | None = None  # if it is traced: the segment that it belongs below, empty if there is none
 
 
 @dataclass(frozen=True, slots=True)

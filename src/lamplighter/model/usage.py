@@ -36,6 +36,9 @@ class Ran(NamedTuple):
     status: Literal["success", "error", "timeout", "crash"]  # crash: the runtime failed, not its handler
     error_type: str | None  # of a time-out or a crash, where it has one
     streamed: int  # bytes of an answer that was streamed
+    trace: str = ""  # the header that the function was given
+    above: str | None = None  # as in Invocation
+    answered: float | None = None  # milliseconds until the answer was there; of traced invocations
 
     @property
     def billed(self) -> int:

@@ -37,6 +37,7 @@ class ServerSandbox:
         loop = asyncio.get_running_loop()
         self.exited: asyncio.Future[Exit] = loop.create_future()
         self.output = self.frames = -1
+        self.xray_daemon: socket.socket | None = None
         self._owner = owner
         self._name = name
         self._spec = spec
@@ -190,6 +191,9 @@ class ServerSandbox:
     def _understand(self, body: dict[str, Any], descriptors: list[int]) -> None:
         if "running" in body and descriptors and not self._running.done():
             self._running.set_result(socket.socket(fileno=descriptors.pop(0)))
+            if descriptors:
+                self.xray_daemon = socket.socket(fileno=descriptors.pop(0))
+                self.xray_daemon.setblocking(False)
             self._read_instead(descriptors)
         elif "socket" in body:
             self._take_socket(descriptors)
@@ -223,6 +227,8 @@ class ServerSandbox:
             self._status = None
         if self._running.done() and not self._running.cancelled() and not self._running.exception():
             self._running.result().close()
+        if self.xray_daemon is not None:
+            self.xray_daemon.close()
         for asked in self._sockets:
             asked.cancel()
         for descriptor in (self.output, self.frames, self._gauge, self._cpu[0] if self._cpu else -1):

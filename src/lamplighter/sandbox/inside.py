@@ -27,6 +27,8 @@ from lamplighter.sandbox.channel import Channel, Malformed, close_all
 
 RUNTIME_API = ("127.0.0.1", 9001)
 BACKLOG = 128
+XRAY_DAEMON = ("169.254.100.1", 2000)  # AWS: spec 10.3
+_DATAGRAMS = 1 << 18  # bytes that may wait for the service to read them
 NAMESPACES = linux.CLONE_NEWNS | linux.CLONE_NEWNET | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS | linux.CLONE_NEWCGROUP
 _PROC = linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC | linux.MS_RDONLY
 _TMP = linux.MS_NOSUID | linux.MS_NODEV
@@ -72,8 +74,8 @@ def live(ground: Ground, preparation: Preparation) -> NoReturn:
         standing: Standing | None = None
         if packet is not None and "wait" in packet[0]:
             if not failure:
-                standing = _stand_by(made[1], packet[0])
-                _wait_beside(made[2], orders)
+                standing = _stand_by(made[2], packet[0])
+                _wait_beside(made[3], orders)
             packet = orders.receive()
         if packet is not None:
             order, (status_end, output, *rest) = packet
@@ -82,15 +84,16 @@ def live(ground: Ground, preparation: Preparation) -> NoReturn:
             try:
                 if failure:
                     raise failure
-                listener, runtime, child = made
+                listener, daemon, runtime, child = made
+                sockets = [listener.detach(), daemon.detach()]
                 _furnish(order, mounts)
                 if standing:
                     close_all([output, *frames])
                     standing.go(order["variables"])
-                    status.send({"running": True}, [listener.detach(), standing.output, standing.frames])
+                    status.send({"running": True}, [*sockets, standing.output, standing.frames])
                 else:
                     runtime.send({"variables": order["variables"], "command": order["command"]}, [output, *frames])
-                    status.send({"running": True}, [listener.detach()])
+                    status.send({"running": True}, sockets)
                 _watch(ground, status, runtime, child)
             except OSError as error:
                 status.send({"failed": describe(error), "errno": error.errno})
@@ -137,8 +140,9 @@ def describe(error: OSError) -> str:
     return f"{error.strerror} ({error.filename})" if error.filename else str(error.strerror)
 
 
-def _prepare(ground: Ground, preparation: Preparation) -> tuple[socket.socket, Channel, int]:
-    """Everything that doesn't depend on the function. Gives the listener, a channel to B and B's pid."""
+def _prepare(ground: Ground, preparation: Preparation) -> tuple[socket.socket, socket.socket, Channel, int]:
+    """Everything that doesn't depend on the function. Gives the Runtime API's listener, the X-Ray daemon's socket, a
+    channel to B and B's pid."""
     _write_proc(ground.proc, "self/oom_score_adj", _OOM_SCORE)
     for procs in preparation.cgroups:
         os.write(procs, b"0")  # may take 15 ms: the kernel waits for all CPUs to notice. Why empty ones are kept ready
@@ -148,6 +152,10 @@ def _prepare(ground: Ground, preparation: Preparation) -> tuple[socket.socket, C
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     listener.bind(RUNTIME_API)
     listener.listen(BACKLOG)
+    linux.add_loopback_address(XRAY_DAEMON[0])
+    daemon = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+    daemon.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _DATAGRAMS)
+    daemon.bind(XRAY_DAEMON)
     linux.mount("proc", "/proc", "proc", _PROC, "hidepid=2")
     for path in ground.masked:
         linux.mount("/dev/null", path, None, linux.MS_BIND)
@@ -157,7 +165,7 @@ def _prepare(ground: Ground, preparation: Preparation) -> tuple[socket.socket, C
     if child == 0:
         _become_runtime(ground, Channel(theirs), preparation.uid)
     theirs.close()
-    return listener, Channel(ours), child
+    return listener, daemon, Channel(ours), child
 
 
 def _furnish(order: dict[str, Any], mounts: list[int]) -> None:

@@ -67,6 +67,8 @@ _OPEN_TREE, _MOVE_MOUNT, _FSOPEN, _FSCONFIG, _FSMOUNT = 428, 429, 430, 431, 432
 _CLOSE_RANGE, _MOUNT_SETATTR = 436, 442
 _KEYCTL_JOIN_SESSION_KEYRING = 1
 
+_SIOCSIFADDR = 0x8916
+_SIOCSIFNETMASK = 0x891C
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 0x1
 _CAPABILITY_VERSION_3 = 0x20080522
 
@@ -214,3 +216,11 @@ def loopback_up() -> None:
         answer = fcntl.ioctl(handle, _SIOCGIFFLAGS, struct.pack("16sH14x", b"lo", 0))
         (flags,) = struct.unpack_from("H", answer, 16)
         fcntl.ioctl(handle, _SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", flags | _IFF_UP))
+
+
+def add_loopback_address(address: str) -> None:
+    """One more on `lo`, beside 127.0.0.1/8."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as handle:
+        for request, wanted in ((_SIOCSIFADDR, address), (_SIOCSIFNETMASK, "255.255.255.255")):
+            packed = struct.pack("16sHH4s8x", b"lo:1", socket.AF_INET, 0, socket.inet_aton(wanted))
+            fcntl.ioctl(handle, request, packed)

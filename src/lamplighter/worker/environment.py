@@ -34,6 +34,7 @@ from lamplighter.worker.runtime_api import RuntimeApi
 from lamplighter.worker.stream import Stream
 from lamplighter.worker.telemetry_api import Refused, TelemetryApi
 from lamplighter.worker.telemetry_subscription import Api
+from lamplighter.worker.xray_daemon import Take, XRayDaemon
 
 INIT_LIMIT = 10.0  # seconds (AWS: spec 3.1)
 _LAST_WORDS = 0.05  # seconds for what a dead runtime wrote to be read, if a child of its keeps a connection open
@@ -58,6 +59,7 @@ class LiveEnvironment:
         metadata: Metadata | None = None,
         observe: Observe | None = None,
         initialization: str = "on-demand",
+        segments: Take | None = None,
     ) -> None:
         self.function = function
         self._start_sandbox = start_sandbox
@@ -71,6 +73,7 @@ class LiveEnvironment:
         self._state = State.INIT
         self._metadata = metadata
         self._api = RuntimeApi(self, metadata)
+        self._daemon = XRayDaemon(segments)
         self._sandbox: Sandbox | None = None
         self.extensions: dict[str, str] = {}  # names by identifier, of those that have registered
         self._telemetry: TelemetryApi | None = None  # from the first subscription on
@@ -217,7 +220,7 @@ class LiveEnvironment:
         """Its time begins to run."""
         invocation = self._invocation
         assert invocation is not None
-        self._figures.begin()
+        self._figures.begin(invocation.above is not None)
         self._deadline.set(self.function.timeout)
         if invocation.log_tail:
             self._logs.collect_tail()
@@ -391,11 +394,13 @@ class LiveEnvironment:
         self._api = RuntimeApi(self, self._metadata)
         self._logs.attach(sandbox.output, sandbox.frames)
         await self._api.open(sandbox.runtime_api)
+        self._daemon.open(sandbox.xray_daemon)
         sandbox.exited.add_done_callback(partial(self._exited, sandbox))
 
     def _let_go(self) -> tuple[Sandbox | None, TelemetryApi | None]:
         """Hear nothing more from the sandbox in hand, if any, and tell it nothing but what telemetry still has."""
         self._api.close()
+        self._daemon.close()
         self._logs.detach()
         self._logs.tap = None
         self._platform.leave()

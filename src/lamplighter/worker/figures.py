@@ -41,6 +41,7 @@ class Figures:
         self._began = 0.0
         self._told: tuple[float, float, int] | None = None  # of the answer: first and last byte, size
         self._failed = False  # the answer is an error
+        self._traced = False
         self._peak: int | None = None  # of the memory, as of then
         self._peak_at = float("-inf")
 
@@ -80,13 +81,14 @@ class Figures:
 
     # Of an invocation
 
-    def begin(self) -> None:
+    def begin(self, traced: bool = False) -> None:
+        self._traced = traced
         self._began = self._clock.monotonic()
 
     def answered(self, size: int, failed: bool, stream: Stream | None) -> None:
         """When the answer came, for who wants to know. `size`: bytes."""
         self._failed = failed
-        if self._platform.detailed:
+        if self._platform.detailed or self._traced:
             at = (self._clock.monotonic() - self._began) * 1000
             first = at
             if stream is not None and stream.began is not None:  # on the loop's clock
@@ -144,6 +146,9 @@ class Figures:
             "timeout" if status == "timeout" else "crash" if noticed else "success" if status == "success" else "error",
             error_type,
             0 if stream is None else stream.size,
+            invocation.trace_id,
+            invocation.above,
+            None if self._told is None else self._told[1],
         )
 
     def _memory_peak(self, sandbox: Sandbox | None) -> int | None:

@@ -45,7 +45,7 @@ def end_and_report(
     memory_peak: int | None,
     init_duration: float | None,
     status: str,
-    trace_id: str | None,
+    trace_id: str | None = None,
 ) -> bytes:
     """`memory_size` in MB, `memory_peak` in bytes; `trace_id` where tracing is active.
 

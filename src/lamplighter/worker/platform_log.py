@@ -128,16 +128,18 @@ class PlatformLog:
         """The invocation's last word. `noticed`: the failure is one that the service saw, not a handler's own."""
         memory = self._function.memory_size
         if not self._json and self._logs.wanted:
-            self._logs.later(
-                log_lines.end_and_report,
+            shown = (
                 invocation.request_id,
                 duration,
                 memory,
                 memory_peak,
                 init_duration,
                 log_lines.status(status, error_type) if noticed else "",
-                invocation.trace_id if self._traced else None,
             )
+            if self._traced:  # the line about the trace belongs to the REPORT, as one event
+                self._logs.write(*log_lines.end_and_report(*shown, invocation.trace_id).split(b"\n", 1))
+            else:
+                self._logs.later(log_lines.end_and_report, *shown)
         if self.detailed:
             self._tell(
                 "platform.report",

@@ -8,6 +8,7 @@ import asyncio
 import uuid
 from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
+from functools import partial
 
 from lamplighter.model.clock import Clock
 from lamplighter.model.command import Command
@@ -77,6 +78,7 @@ class Worker:
         init_limit: float = INIT_LIMIT,
         commands: Commands = lambda runtime, variables: None,
         observe: Observe | None = None,
+        segments: Callable[[FunctionVersion, bytes], None] | None = None,
     ) -> None:
         self._sandboxes = sandboxes
         self._commands = commands
@@ -85,6 +87,7 @@ class Worker:
         self._logs = logs
         self._init_limit = init_limit
         self._observe = observe
+        self._segments = segments
         self._environments: set[LiveEnvironment] = set()
         self._starting = asyncio.Semaphore(_STARTING)
 
@@ -119,6 +122,7 @@ class Worker:
             self._init_limit,
             metadata,
             self._observe,
+            segments=None if self._segments is None else partial(self._segments, function),
         )
         self._environments.add(environment)
         try:

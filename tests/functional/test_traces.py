@@ -1,0 +1,173 @@
+"""Traces of the running service, as a collector sees them."""
+
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.control import zipped
+from tests.support.service import Service
+
+SOURCE = """
+import json, os, socket, time
+
+def handler(event, context):
+    header = os.environ["_X_AMZN_TRACE_ID"]
+    members = dict(part.split("=", 1) for part in header.split(";"))
+    host, port = os.environ["AWS_XRAY_DAEMON_ADDRESS"].split(":")
+    now = time.time()
+    document = {
+        "id": "1234567890abcdef", "trace_id": members["Root"], "parent_id": members["Parent"], "type": "subsegment",
+        "name": "work", "start_time": now, "end_time": now + 0.01,
+    }
+    daemon = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    daemon.sendto(b'{"format": "json", "version": 1}\\n' + json.dumps(document).encode(), (host, int(port)))
+    return header
+"""
+
+
+class Collector:
+    """Takes what is posted to /v1/traces."""
+
+    def __init__(self) -> None:
+        self.spans: list[dict[str, Any]] = []
+        self.news = threading.Condition()
+        collector = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                assert self.path == "/v1/traces"
+                with collector.news:
+                    for group in body["resourceSpans"]:
+                        collector.spans += group["scopeSpans"][0]["spans"]
+                    collector.news.notify_all()
+                self.send_response(200)
+                self.send_header("Content-Length", "2")
+                self.end_headers()
+                self.wfile.write(b"{}")
+
+            def log_message(self, format: str, *args: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+
+    def of(self, trace: str, count: int) -> dict[str, dict[str, Any]]:
+        """The spans of a trace by kind and name, once there are so many."""
+
+        def found() -> list[dict[str, Any]]:
+            return [span for span in self.spans if span["traceId"] == trace]
+
+        with self.news:
+            assert self.news.wait_for(lambda: len(found()) >= count, 30), self.spans
+            return {f"{span['kind']} {span['name']}": span for span in found()}
+
+
+@pytest.fixture(scope="module")
+def collector() -> Iterator[Collector]:
+    made = Collector()
+    thread = threading.Thread(target=made.server.serve_forever)
+    thread.start()
+    yield made
+    made.server.shutdown()
+    thread.join()
+    made.server.server_close()
+
+
+@pytest.fixture(scope="module")
+def service(collector: Collector, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    data = tmp_path_factory.mktemp("traced") / "data"
+    with Service(data, OTEL_EXPORTER_OTLP_ENDPOINT=collector.url) as running:
+        made = running.client()
+        for name, mode in (("active", "Active"), ("passive", "PassThrough")):
+            made.create_function(
+                FunctionName=name,
+                Runtime="python3.11",
+                Role="arn:aws:iam::000000000000:role/r",
+                Handler="main.handler",
+                Code={"ZipFile": zipped({"main.py": SOURCE})},
+                TracingConfig={"Mode": mode},
+            )
+            made.get_waiter("function_active_v2").wait(FunctionName=name)
+        made.close()
+        yield running
+
+
+@pytest.fixture
+def client(service: Service) -> Iterator[Any]:
+    made = service.client()
+    yield made
+    made.close()
+
+
+def _invoke(client: Any, name: str, header: str | None = None) -> tuple[dict[str, str], str]:
+    """The members of the header that the function saw, and the log's tail."""
+
+    def add(request: Any, **_: object) -> None:
+        if header is not None:
+            request.headers["X-Amzn-Trace-Id"] = header
+
+    client.meta.events.register("before-sign.lambda.Invoke", add, unique_id="trace")
+    try:
+        answer = client.invoke(FunctionName=name, LogType="Tail")
+    finally:
+        client.meta.events.unregister("before-sign.lambda.Invoke", unique_id="trace")
+    seen = json.load(answer["Payload"])
+    return dict(part.split("=", 1) for part in seen.split(";")), answer["LogResult"]
+
+
+def test_a_traced_call_reaches_the_collector_with_what_the_function_adds(client: Any, collector: Collector) -> None:
+    root = "1-5759e988-bd862e3fe1be46a994272793"
+    seen, _ = _invoke(client, "active", f"Root={root};Parent=53995c3f42cd8ad8;Sampled=1")
+    assert (seen["Root"], seen["Sampled"]) == (root, "1")
+    assert seen["Parent"] != "53995c3f42cd8ad8"
+    spans = collector.of("5759e988bd862e3fe1be46a994272793", 6)
+    service, function = spans["2 active"], spans["1 active"]
+    assert service["parentSpanId"] == "53995c3f42cd8ad8"
+    assert (function["parentSpanId"], function["spanId"]) == (service["spanId"], seen["Parent"])
+    assert {spans[f"1 {name}"]["parentSpanId"] for name in ("Initialization", "Invocation", "Overhead", "work")} == {
+        seen["Parent"]
+    }
+    assert "status" not in function
+
+
+def test_a_call_that_is_not_sampled_stays_here(client: Any, collector: Collector) -> None:
+    root = "1-5759e988-000000000000000000000001"
+    seen, _ = _invoke(client, "active", f"Root={root};Parent=53995c3f42cd8ad8;Sampled=0")
+    assert (seen["Parent"], seen["Sampled"]) == ("53995c3f42cd8ad8", "0")
+    seen, _ = _invoke(client, "passive")
+    assert seen["Sampled"] == "0"
+    seen, _ = _invoke(client, "passive", f"Root={root};Parent=53995c3f42cd8ad8;Sampled=1")
+    assert (seen["Parent"], seen["Sampled"]) == ("53995c3f42cd8ad8", "1"), "it only hands on"
+
+
+def test_without_a_collector_the_daemons_address_takes_what_comes(tmp_path: Path) -> None:
+    with socket.socket() as nobody:  # bound, so that nothing else is; not listening
+        nobody.bind(("127.0.0.1", 0))
+        with Service(tmp_path / "data", "--traces-endpoint", f"http://127.0.0.1:{nobody.getsockname()[1]}") as service:
+            made = service.client()
+            made.create_function(
+                FunctionName="alone",
+                Runtime="python3.11",
+                Role="arn:aws:iam::000000000000:role/r",
+                Handler="main.handler",
+                Code={"ZipFile": zipped({"main.py": SOURCE})},
+                TracingConfig={"Mode": "Active"},
+            )
+            made.get_waiter("function_active_v2").wait(FunctionName="alone")
+            assert _invoke(made, "alone")[0]["Sampled"] == "1"
+            made.close()
+
+
+def test_the_trace_is_told_in_the_same_event_as_the_report(client: Any, service: Service) -> None:
+    seen, _ = _invoke(client, "active", "Root=1-5759e988-000000000000000000000002;Parent=53995c3f42cd8ad8;Sampled=1")
+    logs = service.client("logs")
+    events = logs.filter_log_events(logGroupName="/aws/lambda/active", filterPattern='"XRAY TraceId"')["events"]
+    (message,) = [event["message"] for event in events if "000000000000000000000002" in event["message"]]
+    assert message.startswith("REPORT RequestId: ")
+    assert message.endswith(f"\t\nXRAY TraceId: {seen['Root']}\tSegmentId: {seen['Parent']}\tSampled: true\t\n")
