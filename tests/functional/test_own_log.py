@@ -2,7 +2,12 @@
 
 import http.client
 import json
+import time
+from collections.abc import Mapping
 from pathlib import Path
+
+import pytest
+from botocore.exceptions import ClientError
 
 from support.functions import deploy_with
 from support.service import Service
@@ -16,10 +21,10 @@ def handler(event, context):
 """
 
 
-def get(port: int, path: str) -> tuple[int, bytes]:
+def get(port: int, path: str, headers: Mapping[str, str] | None = None) -> tuple[int, bytes]:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     try:
-        connection.request("GET", path)
+        connection.request("GET", path, headers=headers or {})
         response = connection.getresponse()
         return response.status, response.read()
     finally:
@@ -46,6 +51,48 @@ def test_the_log_has_changes_with_request_ids_and_never_a_secret(data_dir: Path)
     assert f"DELETE /2015-03-31/functions/{name} 204" in line["message"]
     assert any(f"GET /2015-03-31/functions/{name} 200" in line["message"] for line in lines)
     assert not any("/invocations" in line["message"] for line in lines)
+
+
+def test_whatever_fails_names_its_request_and_tells_no_secret(data_dir: Path) -> None:
+    """Endpoints that nobody listens at, signatures that don't match, events that can't be delivered."""
+    token, foreign = "session-" + "t" * 60, "foreign-" + "k" * 40
+    gone = "http://127.0.0.1:1"
+    options = ("--log-format", "json", "--log-level", "debug", "--s3-endpoint", gone, "--sqs-endpoint", gone)
+    own = {"AWS_ACCESS_KEY_ID": "AKIAXXXXXXXXXXXXXXXX", "AWS_SECRET_ACCESS_KEY": foreign, "AWS_SESSION_TOKEN": token}
+    sent: list[str] = []
+    with Service(data_dir, *options, **own) as service:
+        client = service.client()
+        client.meta.events.register(
+            "before-send", lambda request, **_: sent.append(request.headers["Authorization"].decode())
+        )
+        queue = "arn:aws:sqs:us-east-1:000000000000:told"
+        variables = {"Variables": {"SECRET": SECRET}}
+        name = deploy_with(client, SOURCE, Environment=variables, DeadLetterConfig={"TargetArn": queue})
+        client.put_function_event_invoke_config(FunctionName=name, MaximumRetryAttempts=0)
+        queued = client.invoke(FunctionName=name, InvocationType="Event", Payload=json.dumps(SECRET))
+        queued["Payload"].close()
+        with pytest.raises(ClientError) as failed:
+            client.update_function_code(FunctionName=name, S3Bucket="bucket", S3Key="key")
+        headers = {"Authorization": sent[-1], "X-Amz-Security-Token": token}
+        get(service.port, f"/2015-03-31/functions/{name}", headers)
+        until_logged(service, queued["ResponseMetadata"]["RequestId"])
+        secrets = [SECRET, foreign, token, service.environment()["AWS_SECRET_ACCESS_KEY"]]
+        secrets += [line.rpartition("=")[2] for line in sent]  # signatures
+        client.close()
+        assert service.stop() == 0
+    text = service.log.read_text()
+    assert [secret for secret in secrets if secret in text] == []
+    lines = [json.loads(line) for line in text.splitlines()]
+    request = failed.value.response["ResponseMetadata"]["RequestId"]
+    told = {line.get("request_id") for line in lines if "cannot be reached" in line["message"]}
+    assert told == {request, queued["ResponseMetadata"]["RequestId"]}
+
+
+def until_logged(service: Service, request_id: str) -> None:
+    deadline = time.monotonic() + 30
+    while request_id not in service.log.read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_probes_need_no_signature_and_learn_nothing_but_the_status(service: Service) -> None:

@@ -8,7 +8,8 @@ import sys
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lamplighter.telemetry.service_log import JsonFormatter
+from lamplighter.model.request import REQUEST
+from lamplighter.telemetry.service_log import CONSOLE, ConsoleFormatter, JsonFormatter
 
 
 def line(message: str, **extra: str) -> str:
@@ -37,3 +38,18 @@ def test_the_request_and_the_error_have_members_of_their_own() -> None:
     except ZeroDivisionError:
         record = logging.LogRecord("lamplighter.x", logging.ERROR, "x.py", 1, "m", (), sys.exc_info())
     assert "ZeroDivisionError: a bug" in json.loads(JsonFormatter().format(record))["error"]
+
+
+def test_what_a_request_has_logged_on_its_way_has_its_id_too() -> None:
+    record = logging.LogRecord("lamplighter.x", logging.ERROR, "x.py", 1, "S3 is away", (), None)
+    forms = JsonFormatter(), ConsoleFormatter(CONSOLE)
+    assert not any("r-7" in form.format(record) for form in forms)
+    token = REQUEST.set("r-7")
+    try:
+        as_json, for_people = (form.format(record) for form in forms)
+        named = logging.LogRecord("lamplighter.x", logging.ERROR, "x.py", 1, "request r-7 failed", (), None)
+        assert forms[1].format(named).endswith("request r-7 failed")
+    finally:
+        REQUEST.reset(token)
+    assert json.loads(as_json)["request_id"] == "r-7"
+    assert for_people.endswith("ERROR S3 is away (request r-7)")

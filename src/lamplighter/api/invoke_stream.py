@@ -121,7 +121,8 @@ class StreamedAnswer:
         try:
             await self._running
         except WorkerError as error:
-            _log.error("request %s: the environment was lost: %s", self._request_id, error)
+            told = {"request_id": self._request_id}
+            _log.error("request %s: the environment was lost: %s", self._request_id, error, extra=told)
 
     def cancel(self) -> None:
         self._running.cancel()

@@ -62,10 +62,13 @@ class JsonService:
             return await self._answer(request, request_id)
         except ServiceError as error:
             if error.status >= 500:
-                _log.error("request %s: %s", request_id, error, exc_info=error.__cause__)
+                _log.error(
+                    "request %s: %s", request_id, error, exc_info=error.__cause__, extra={"request_id": request_id}
+                )
             return refusal(error)
         except Exception:  # the outermost loop, as in the front door
-            _log.exception("request %s failed: %s", request_id, request.headers.get("x-amz-target"))
+            target = request.headers["x-amz-target"].encode("ascii", "backslashreplace").decode()[:100]
+            _log.exception("request %s failed: %s", request_id, target, extra={"request_id": request_id})
             return refusal(ServiceException(f"The service failed to process the request. Request: {request_id}"))
 
     async def _answer(self, request: Request, request_id: str) -> Response | Streamed:

@@ -24,6 +24,7 @@ from lamplighter.api.protocol import Wire
 from lamplighter.model.clock import Clock
 from lamplighter.model.errors import RequestEntityTooLargeException, ServiceError, ServiceException
 from lamplighter.model.ids import Ids
+from lamplighter.model.request import REQUEST
 from lamplighter.worker.answer import Answer
 from lamplighter.worker.contract import WorkerError
 
@@ -38,6 +39,7 @@ _FUNCTIONS, _INVOCATIONS = "/2015-03-31/functions/", "/invocations"
 _STREAM_FUNCTIONS, _STREAMS = "/2021-11-15/functions/", "/response-streaming-invocations"
 # The ends of paths that run functions or are other services': too many for a line each.
 _FREQUENT = ("invocations", "response-streaming-invocations", "invoke-async", "")
+_RUNNING = (STREAM, "InvokeAsync")  # operations that run functions, beside Invoke: see model/request.py
 _MALFORMED = {
     400: "Bad Request",
     408: "Request Timeout",
@@ -246,6 +248,8 @@ class FrontDoor:
         values = self._wire.parse(route, request.query, request.headers, request.body)
         endpoint = f"http://{request.headers.get('host', '')}"
         call = Call(request_id, caller, self._region, endpoint, request.headers.get("x-amzn-trace-id"))
+        if operation.name not in _RUNNING:
+            REQUEST.set(request_id)
         output = await self._operations[operation.name](call, values)
         return output if isinstance(output, Streamed) else self._wire.serialise(operation, output)
 

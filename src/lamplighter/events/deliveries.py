@@ -16,6 +16,7 @@ from lamplighter.events.envelope import function_of
 from lamplighter.events.retry import backoff
 from lamplighter.model.clock import Clock
 from lamplighter.model.events import Event
+from lamplighter.model.request import REQUEST
 
 LONGEST: Final = 21_600.0  # seconds that a delivery is tried for
 DEADLINE: Final = 60.0  # seconds for one attempt
@@ -33,6 +34,7 @@ class Deliveries:
 
     async def run(self, event: Event) -> Verdict:
         delivery = destinations.read(event)
+        REQUEST.set(delivery.request_id)
         try:
             async with asyncio.timeout(DEADLINE):
                 await self._targets.deliver(delivery)

@@ -109,7 +109,8 @@ class Dispatcher:
         """Nothing of the function's doing: it doesn't count, and is tried again for as long as the event may live."""
         status, message = (error.status, error.message or "") if isinstance(error, ServiceError) else (500, "")
         if status >= 500:
-            _log.error("event %s of %s could not be run: %s", attempt.event.id, attempt.id.arn, error)
+            told = {"request_id": attempt.event.id}
+            _log.error("event %s of %s could not be run: %s", attempt.event.id, attempt.id.arn, error, extra=told)
         attempt.refused(status, message)
         if attempt.dead_letter is None:
             attempt.dead_letter = self._dead_letter(attempt.id)
@@ -163,7 +164,8 @@ class Dispatcher:
         """A function as destination takes no larger events than any other."""
         kept = [event for event in then if len(event.payload) <= LARGEST or not event.queue.startswith(PREFIX)]
         if len(kept) < len(then):
-            _log.warning("event %s of %s: its record is too large", attempt.event.id, attempt.id.arn)
+            told = {"request_id": attempt.event.id}
+            _log.warning("event %s of %s: its record is too large", attempt.event.id, attempt.id.arn, extra=told)
             self._measure("DestinationDeliveryFailures", attempt.id, 1.0)
         return kept
 

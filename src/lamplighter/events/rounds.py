@@ -220,7 +220,8 @@ class Rounds:
         try:
             verdict = await lane.work.run(event)
         except Exception:  # the outermost loop: a bug must lose neither the event nor the rest of its queue
-            _log.exception("event %s of the queue %s", event.id, lane.name)
+            told = {"request_id": event.id.partition(":")[0]}
+            _log.exception("event %s of the queue %s", event.id, lane.name, extra=told)
             verdict = Again(replace(event, due=self._clock.now() + _AFTER_BUG))
         finally:
             lane.running -= 1

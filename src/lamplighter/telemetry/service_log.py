@@ -11,6 +11,8 @@ from typing import Final, TextIO
 
 import orjson
 
+from lamplighter.model.request import REQUEST
+
 CONSOLE: Final = "%(asctime)s %(levelname)s %(message)s"
 LEVELS: Final = {
     "debug": logging.DEBUG,
@@ -30,8 +32,7 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
-        request_id: object = record.__dict__.get("request_id")
-        if isinstance(request_id, str):
+        if (request_id := _request_of(record)) is not None:
             line["request_id"] = request_id
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)
@@ -42,10 +43,25 @@ class JsonFormatter(logging.Formatter):
             return orjson.dumps(kept).decode()
 
 
+class ConsoleFormatter(logging.Formatter):
+    """Lines for people, which name their request if the message doesn't."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        text = super().formatMessage(record)
+        request_id = _request_of(record)
+        return text if request_id is None or request_id in text else f"{text} (request {request_id})"
+
+
+def _request_of(record: logging.LogRecord) -> str | None:
+    """As the line has it, or else as the task has it that writes it: there is no queue in between."""
+    given: object = record.__dict__.get("request_id")
+    return given if isinstance(given, str) else REQUEST.get()
+
+
 def set_up(form: str, level: str, stream: TextIO = sys.stderr) -> None:
     """`form`: console or json. `level`: debug, info, warning or error; only ours go below info: libraries log what they
     were given."""
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(JsonFormatter() if form == "json" else logging.Formatter(CONSOLE))
+    handler.setFormatter(JsonFormatter() if form == "json" else ConsoleFormatter(CONSOLE))
     logging.basicConfig(level=max(LEVELS[level], logging.INFO), handlers=[handler])
     logging.getLogger("lamplighter").setLevel(LEVELS[level])
