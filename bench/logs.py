@@ -1,4 +1,4 @@
-"""What logs cost an invocation, and how long a filter over them takes.
+"""What logs, and metering with them, cost an invocation, and how long a filter over logs takes.
 
 The cost is that of the same calls with `--logs on` and `--logs off`, in turn, in the same run. For the filter, a day of
 logs is written as the service writes it, in batches of half a second; then the last hour is asked for.
@@ -32,11 +32,12 @@ STREAMS: Final = 4  # written to at a time
 PATTERNS: Final = {"a term": '"order 4711 "', "a JSON selector": '{ $.level = "ERROR" && $.latency > 400 }'}
 
 
-def cost(stage: Stage) -> tuple[Samples, ...]:
-    """One caller's p50 and p99, and the throughput of 16."""
+def cost(stage: Stage, *options: str) -> tuple[Samples, ...]:
+    """One caller's p50 and p99, and the throughput of 16, with these options on, against the same with them off."""
+    switched = {side: [word for option in options for word in (option, side)] for side in ("on", "off")}
     (name,) = stage.names(1)
     values: dict[str, list[list[float]]] = {"on": [], "off": []}
-    with service("--logs", "on") as on, service("--logs", "off") as off:
+    with service(*switched["on"]) as on, service(*switched["off"]) as off:
         sides = {"on": on, "off": off}
         with on.functions([name], memory_size=WHOLE_CPU), off.functions([name], memory_size=WHOLE_CPU):
             for turn in range(-1, stage.rounds):

@@ -279,11 +279,20 @@ MEASUREMENTS = (
     ),
     Measurement(
         "logs",
-        logs.cost,
+        lambda stage: logs.cost(stage, "--logs"),
         (
             Figure("warm with logs, against without, p50", "ms", ratio_at_most(1.05)),
             Figure("warm with logs, against without, p99", "ms"),
             Figure("throughput with logs, against without, 16 clients", "/s", ratio_at_least(0.95)),
+        ),
+    ),
+    Measurement(
+        "telemetry",
+        lambda stage: logs.cost(stage, "--logs", "--metering"),
+        (
+            Figure("warm with logs and metering, against without, p50", "ms", ratio_at_most(1.1)),
+            Figure("warm with logs and metering, against without, p99", "ms"),
+            Figure("throughput with logs and metering, against without, 16 clients", "/s", ratio_at_least(0.9)),
         ),
     ),
     Measurement(
