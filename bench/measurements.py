@@ -47,12 +47,12 @@ def payload(stage: Stage, size: int) -> tuple[Samples, ...]:
     return stage.beside_floor(Work(4, bodies=bodies), lambda result: result.megabytes_per_second)
 
 
-def cold(stage: Stage) -> tuple[Samples, ...]:
+def cold(stage: Stage, handler: str = "handlers.echo") -> tuple[Samples, ...]:
     """First calls of functions made beforehand: each makes an environment, one after the other."""
     results: list[Result] = []
     for _ in range(stage.rounds):
         names = stage.names(10 if stage.quick else 40)
-        with stage.deployed(names) as service:
+        with stage.deployed(names, handler) as service:
             results.append(_once_each(stage, service, names, SMALL[: len(names)]))
     together = [latency for result in results for latency in result.latencies]
     return Samples(tuple(map(P50, results))), Samples((percentile(together, 0.99) * 1000 / SECOND,))
@@ -245,6 +245,11 @@ MEASUREMENTS = (
     Measurement("payload-1mb", partial(payload, size=1 << 20), (Figure("1 MB both ways", "MB/s", *_BYTES),)),
     Measurement("payload-6mb", partial(payload, size=6 << 20), (Figure("6 MB both ways", "MB/s", *_BYTES),)),
     Measurement("cold", cold, _pair("cold", "ms", (at_most(20), at_most(15)), (None, at_most(40)))),
+    Measurement(
+        "cold-boto3",
+        partial(cold, handler="sdk.echo"),
+        _pair("cold with an S3 client of boto3", "ms", (None, at_most(25)), (None, None)),
+    ),
     Measurement("cold-at-once", cold_at_once, (Figure("cold, ten at once, p50", "ms"),)),
     Measurement("burst", burst, (Figure("200 first calls that sleep 1 s, all answered", "s", None, at_most(5)),)),
     Measurement("start", start, (Figure("start to ready", "s", at_most(1.0)),)),

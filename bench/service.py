@@ -143,7 +143,8 @@ def _refusals(what: str) -> Generator[None]:
 
 def package(client: str = "lean", handler: str = "handlers.echo") -> tuple[bytes, dict[str, Any]]:
     """The deployment package, and the settings that make its environments run under this runtime client."""
-    files = {"handlers.py": (GUEST / "handlers.py").read_bytes()}
+    module = handler.partition(".")[0] + ".py"
+    files = {module: (GUEST / module).read_bytes()}
     settings: dict[str, Any] = {"Runtime": PYTHON, "Handler": handler, "Timeout": 60}
     if client == "awslambdaric":
         for name in ("awslambdaric", "simplejson", "snapshot-restore-py"):

@@ -87,6 +87,7 @@ from lamplighter.model.invocation import Invocation
 from lamplighter.model.usage import Observe, together
 from lamplighter.runtimes import catalogue
 from lamplighter.runtimes.commands import Commands
+from lamplighter.runtimes.sdk import Forks
 from lamplighter.sandbox.client import ServerSandboxes
 from lamplighter.sandbox.contract import SandboxError
 from lamplighter.settings import Settings
@@ -203,6 +204,7 @@ async def _front_door(
             commands=commands,
             observe=observe,
             segments=traces.datagram if traces else None,
+            forks=Forks(directory.code, sandboxes.runtimes),
         )
         stack.push_async_callback(worker.close)
         concurrency = settings.account_concurrency

@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from lamplighter.runtimes import catalogue
+from lamplighter.runtimes import catalogue, sdk
 from lamplighter.sandbox import privileges
 from lamplighter.sandbox.contract import Isolation
 from lamplighter.sandbox.messages import Configuration, Runtime
@@ -77,14 +77,17 @@ def sandbox_configuration(directory: DataDirectory, isolation: Isolation) -> Con
 
 def sandbox_runtimes(runtimes: Mapping[str, catalogue.InstalledRuntime]) -> dict[str, Runtime]:
     """Python's sandboxes are forks of its interpreter; the others', made by some Python, execute a program."""
-    maker = catalogue.maker(runtimes)
+    maker, own = catalogue.maker(runtimes), sdk.own_sdk()
     found: dict[str, Runtime] = {}
     for name, runtime in runtimes.items():
         home = catalogue.client(name)
         client = None if home is None else str(home)
         program = None if runtime.interpreter is None else str(runtime.interpreter)
         if name.startswith("python") and program is not None:
-            found[name] = Runtime(program, client)
+            parts = own.parts if own is not None and runtime.order >= own.least else ()
+            found[name] = Runtime(program, client, sdk=parts)
+            if parts:
+                found[name + sdk.SUFFIX] = Runtime(program, client, sdk=parts, preload=True)
         elif maker is not None:
             found[name] = Runtime(str(maker), client, "command", program)
     return found

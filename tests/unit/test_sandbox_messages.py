@@ -78,7 +78,9 @@ def test_a_request_comes_with_the_descriptors_it_needs_and_no_others() -> None:
 
 def test_the_configuration_survives_the_wire() -> None:
     runtimes = {
-        "python3.12": Runtime("/usr/bin/python3.12", "/client"),
+        "python3.12": Runtime(
+            "/usr/bin/python3.12", "/client", sdk=("/packages/boto3", "/packages/six.py"), preload=True
+        ),
         "provided.al2": Runtime("/usr/bin/python3.11", None, "command"),
         "nodejs22.x": Runtime("/usr/bin/python3.11", "/nodejs", "command", "/opt/node22/bin/node"),
     }
@@ -90,10 +92,14 @@ def test_the_configuration_survives_the_wire() -> None:
     "wrong",
     [
         {"code_root": "relative"}, {"run_dir": ""}, {"isolation": "some"}, {"first_uid": 0}, {"runtimes": []},
-        {"runtimes": {"../x": ["/p", "/c", "python", None]}}, {"runtimes": {"x": ["p", "/c", "python", None]}},
-        {"runtimes": {"x": ["/p"]}}, {"runtimes": {"x": ["/p", "c", "python", None]}},
-        {"runtimes": {"x": ["/p", None, "python", None]}}, {"runtimes": {"x": ["/p", "/c", "java", None]}},
-        {"runtimes": {"x": ["/p", "/c", "command", "node"]}},
+        {"runtimes": {"../x": ["/p", "/c", "python", None, [], False]}},
+        {"runtimes": {"x": ["p", "/c", "python", None, [], False]}},
+        {"runtimes": {"x": ["/p"]}}, {"runtimes": {"x": ["/p", "/c", "python", None, ["six"], False]}},
+        {"runtimes": {"x": ["/p", "/c", "python", None, [], 1]}},
+        {"runtimes": {"x": ["/p", "c", "python", None, [], False]}},
+        {"runtimes": {"x": ["/p", None, "python", None, [], False]}},
+        {"runtimes": {"x": ["/p", "/c", "java", None, [], False]}},
+        {"runtimes": {"x": ["/p", "/c", "command", "node", [], False]}},
     ],
 )  # fmt: skip
 def test_a_wrong_configuration_is_malformed(wrong: dict[str, Any]) -> None:

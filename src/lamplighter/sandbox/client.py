@@ -241,11 +241,13 @@ class ServerSandbox:
 class ServerSandboxes:
     """contract.Sandboxes over one sandbox server. Make it with `launch`, give it back with `close`.
 
+    runtimes: names of what sandboxes are made of.
     controllers: what this host's cgroups can limit ("memory", "cpu", "pids"); lost: done when the server died unasked.
     """
 
     def __init__(self, channel: Channel, process: asyncio.subprocess.Process, told: Configuration) -> None:
         self.isolation = told.isolation
+        self.runtimes = frozenset(told.runtimes)
         self.controllers: frozenset[str] = frozenset()
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._channel = channel

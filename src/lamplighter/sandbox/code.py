@@ -46,12 +46,15 @@ class Code:
         finally:
             linux.unmount(merge)
 
-    def places(self, digest: str, layers: tuple[str, ...], scratch: str, client: str | None) -> dict[str, str]:
+    def places(
+        self, digest: str, layers: tuple[str, ...], scratch: str, client: str | None, sdk: tuple[str, ...] = ()
+    ) -> dict[str, str]:
         """Isolation "none": variables that say where the function's parts are on the host. Makes `scratch`."""
         task = os.path.join(self._root, digest)
         os.stat(task)
         os.mkdir(scratch, 0o700)
         places = {"LAMBDA_TASK_ROOT": task, "LAMBDA_RUNTIME_DIR": client or "/var/runtime", "TMPDIR": scratch}
+        places |= {"LAMPLIGHTER_SDK": link_sdk(self._run_dir, sdk)} if sdk else {}
         return places | ({"LAMPLIGHTER_OPT": self._merged(layers)} if layers else {})
 
     def _merged(self, layers: tuple[str, ...]) -> str:
@@ -62,6 +65,17 @@ class Code:
                 shutil.copytree(os.path.join(self._root, digest), merged + "~", symlinks=True, dirs_exist_ok=True)
             os.rename(merged + "~", merged)
         return merged
+
+
+def link_sdk(run_dir: str, sdk: tuple[str, ...]) -> str:
+    """Isolation "none": a directory with nothing but links to these."""
+    linked = os.path.join(run_dir, "sdk-" + hashlib.sha256(":".join(sdk).encode()).hexdigest()[:32])
+    if not os.path.isdir(linked):
+        os.mkdir(linked + "~")
+        for part in sdk:
+            os.symlink(part, os.path.join(linked + "~", os.path.basename(part)))
+        os.rename(linked + "~", linked)
+    return linked
 
 
 def _read_only(tree: int) -> int:

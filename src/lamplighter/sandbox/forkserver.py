@@ -17,6 +17,7 @@ import select
 import signal
 import socket
 import sys
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -109,6 +110,14 @@ def _import_client(path: str) -> Any:
     return module
 
 
+def _preload(client: Any, sdk: str) -> None:
+    """Without it functions are slower, not wrong: they import the SDK themselves."""
+    try:
+        client.preload(sdk)
+    except Exception:  # whatever goes wrong in code of others
+        traceback.print_exc()
+
+
 def main() -> None:
     channel = Channel(socket.socket(fileno=CHANNEL))
     os.set_inheritable(CHANNEL, False)
@@ -120,6 +129,8 @@ def main() -> None:
     own_paths = {"", os.getcwd(), os.environ.pop("PYTHONPATH", "")}
     sys.path[:] = [path for path in sys.path if path not in own_paths]
     client = _import_client(client_path) if client_path else None
+    if client and told["sdk"]:
+        _preload(client, told["sdk"])
     isolated = told["isolated"]
     if isolated:
         linux.forget_keyrings()

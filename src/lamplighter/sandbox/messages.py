@@ -39,12 +39,16 @@ class Runtime:
     host, which makes the sandbox and then is gone from it.
     client: directory with the runtime client, read-only at /var/runtime inside; None: that is empty.
     program: for kind "command", the language's interpreter, which appears in /var/lang/bin inside.
+    sdk: packages and modules that appear in /var/runtime/sdk inside. preload: whether the client is to import them
+    before it is forked.
     """
 
     interpreter: str
     client: str | None
     kind: Kind = "python"
     program: str | None = None
+    sdk: tuple[str, ...] = ()
+    preload: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +103,14 @@ def configuration_body(given: Configuration) -> dict[str, Any]:
         "code_root": given.code_root,
         "run_dir": given.run_dir,
         "runtimes": {
-            name: [runtime.interpreter, runtime.client, runtime.kind, runtime.program]
+            name: [
+                runtime.interpreter,
+                runtime.client,
+                runtime.kind,
+                runtime.program,
+                list(runtime.sdk),
+                runtime.preload,
+            ]
             for name, runtime in given.runtimes.items()
         },
         "isolation": given.isolation,
@@ -111,15 +122,18 @@ def configuration(body: dict[str, Any]) -> Configuration:
     runtimes: dict[str, Runtime] = {}
     for name, entry in _mapping(body, "runtimes").items():
         _require(RUNTIME.fullmatch(name), f"runtime name {name!r}")
-        _require(isinstance(entry, list) and len(cast(list[Any], entry)) == 4, f"runtime {name}")
-        interpreter, client, kind, program = cast(list[Any], entry)
+        _require(isinstance(entry, list) and len(cast(list[Any], entry)) == 6, f"runtime {name}")
+        interpreter, client, kind, program, sdk, preload = cast(list[Any], entry)
         _require(kind in get_args(Kind), f"kind of runtime {name}")
         _require(client is not None or kind != "python", f"client of {name}")
+        _require(isinstance(sdk, list) and type(preload) is bool, f"SDK of {name}")
         runtimes[name] = Runtime(
             _absolute(interpreter, f"interpreter of {name}"),
             None if client is None else _absolute(client, f"client of {name}"),
             kind,
             None if program is None else _absolute(program, f"program of {name}"),
+            tuple(_absolute(part, f"SDK of {name}") for part in cast(list[Any], sdk)),
+            preload,
         )
     _require(body.get("isolation") in get_args(Isolation), "isolation")
     return Configuration(

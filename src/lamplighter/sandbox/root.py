@@ -19,6 +19,7 @@ from lamplighter.sandbox.messages import Runtime
 GUEST_UID, GUEST_GID = 993, 990  # as AWS's sandbox user appears to functions
 PACKAGE = "/mnt"  # where the fork server finds its own code
 _LANG = "/var/lang"
+SDK = "/var/runtime/sdk"
 _PYTHON = PACKAGE + "/python"  # the prefix of a Python that is not the runtime's
 STAND_INS = (PACKAGE, "/var/task", "/opt")  # what the fork server unmounts once it is up
 _LIBRARY_PATH = "/var/lang/lib:/lib64:/usr/lib64:/var/runtime:/var/runtime/lib:/var/task:/var/task/lib:/opt/lib"
@@ -96,6 +97,8 @@ def enter(mount_point: str, runtime: Runtime) -> str:
     _link_usr()
     if runtime.client:
         _bind(runtime.client, "var/runtime")
+    if runtime.sdk:
+        _lay_out_sdk(runtime.sdk)
     _make_devices()
     _copy_package()
     inside = _LANG if runtime.kind == "python" else _bind_python(python)
@@ -182,6 +185,22 @@ def _link_usr() -> None:
         elif os.path.isdir(host):
             os.mkdir(name)
             _bind(host, name)
+
+
+def _lay_out_sdk(parts: tuple[str, ...]) -> None:
+    """These and nothing that may be beside them where the operator installed them. Every sandbox copies each mount, so
+    what is small is copied here instead."""
+    linux.mount("tmpfs", "." + SDK, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, "mode=755,size=4m")
+    for part in parts:
+        target = f".{SDK}/{os.path.basename(part)}"
+        if not os.path.isdir(part):
+            shutil.copyfile(part, target)
+        elif part.endswith(".dist-info"):
+            shutil.copytree(part, target, ignore=shutil.ignore_patterns("RECORD"), copy_function=shutil.copyfile)
+        else:
+            os.mkdir(target)
+            _bind(part, target)
+    linux.restrict_mount("." + SDK, _READ_ONLY)
 
 
 def _make_devices() -> None:

@@ -45,7 +45,7 @@ _LATELY = 10.0  # seconds
 REFILL_DELAY = 0.05  # seconds after a start, so as not to take the processor from the one being started
 CLOSING = 5.0  # seconds for everything to be gone at the end
 TAKEOVER = 10.0  # seconds that one before us may still need for that
-_OURS_IN_RUN_DIR = ("root", "merge", "tmp-*", "layers-*")
+_OURS_IN_RUN_DIR = ("root", "merge", "tmp-*", "layers-*", "sdk-*")
 
 
 @dataclass(slots=True)
@@ -215,7 +215,7 @@ class Server:
             return
         mounts: list[int] = []
         scratch = None
-        client = self._told.runtimes[asked.runtime].client
+        runtime = self._told.runtimes[asked.runtime]
         try:
             if self._isolated:
                 mounts.append(self._code.task(asked.code))
@@ -227,7 +227,9 @@ class Server:
                 "command": asked.command and asked.command.words,
                 "frames": len(descriptors) == 3,
                 "ephemeral_storage": asked.ephemeral_storage,
-                "places": self._code.places(asked.code, asked.layers, scratch, client) if scratch else {},
+                "places": self._code.places(asked.code, asked.layers, scratch, runtime.client, runtime.sdk)
+                if scratch
+                else {},
             }
             record = waiting.popleft() if waiting else self._prepare(home)
         except OSError:

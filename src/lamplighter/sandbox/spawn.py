@@ -11,6 +11,7 @@ from typing import NoReturn
 
 from lamplighter.sandbox import linux, root, seccomp
 from lamplighter.sandbox.channel import Channel
+from lamplighter.sandbox.code import link_sdk
 from lamplighter.sandbox.forkserver import CHANNEL
 from lamplighter.sandbox.messages import Configuration
 
@@ -31,7 +32,9 @@ def spawn(told: Configuration, runtime: str, pid_namespace: int) -> ForkServerPr
     """Returns at once: requests sent now are read when it is up; that it never came up shows as end of file."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     given = told.runtimes[runtime]
-    client = "/var/runtime" if told.isolation != "none" else given.client
+    client, sdk = ("/var/runtime", root.SDK) if told.isolation != "none" else (given.client, None)
+    if given.preload and sdk is None:
+        sdk = link_sdk(told.run_dir, given.sdk)
     with theirs:
         isolated = told.isolation != "none"
         try:
@@ -46,6 +49,7 @@ def spawn(told: Configuration, runtime: str, pid_namespace: int) -> ForkServerPr
     channel.send(
         {
             "client": client if given.kind == "python" else None,
+            "sdk": sdk if given.preload else None,
             "isolated": isolated,
             "unmount": root.STAND_INS,
             "seccomp": base64.b64encode(seccomp.program(linux.MACHINE)).decode() if isolated else "",

@@ -6,7 +6,8 @@ nor how isolation is made (`sandbox/`).
 
 import asyncio
 import uuid
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 
@@ -29,6 +30,9 @@ Commands = Callable[[str, Mapping[str, str]], Command | None]
 # Gives AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN (and what else the SDKs should find) for one
 # environment of the version.
 Credentials = Callable[[FunctionVersion], Mapping[str, str]]
+
+# Gives the name of what the sandboxes of a version are forks of: its runtime's, or a variant's.
+Forks = Callable[[FunctionVersion], Awaitable[str]]
 
 _START_LIMIT = 30.0  # seconds in which a sandbox must stand
 _STARTING = 8  # sandboxes made at a time: more at once only wait for each other, until all of them are late
@@ -79,6 +83,7 @@ class Worker:
         commands: Commands = lambda runtime, variables: None,
         observe: Observe | None = None,
         segments: Callable[[FunctionVersion, bytes], None] | None = None,
+        forks: Forks | None = None,
     ) -> None:
         self._sandboxes = sandboxes
         self._commands = commands
@@ -88,6 +93,7 @@ class Worker:
         self._init_limit = init_limit
         self._observe = observe
         self._segments = segments
+        self._forks = forks
         self._environments: set[LiveEnvironment] = set()
         self._starting = asyncio.Semaphore(_STARTING)
 
@@ -103,6 +109,8 @@ class Worker:
         async def start_sandbox() -> Sandbox:
             secrets = {**self._credentials(function), "AWS_LAMBDA_METADATA_TOKEN": metadata.token}
             spec = sandbox_spec(function, stream, secrets, self._commands)
+            if self._forks is not None and spec.command is None:
+                spec = replace(spec, runtime=await self._forks(function))
             try:
                 async with self._starting, asyncio.timeout(_START_LIMIT):
                     return await self._sandboxes.start(spec)

@@ -15,10 +15,11 @@ sys.path.insert(0, _HERE)
 try:
     # Resolved by the path above: this directory is /var/runtime, not a package, when it runs.
     from _lamplighter.run import main  # pyright: ignore[reportMissingImports, reportUnknownVariableType]
+    from _lamplighter.sdk import preload  # pyright: ignore[reportMissingImports, reportUnknownVariableType]
 finally:
     sys.path.remove(_HERE)
 
-__all__ = ["main"]
+__all__ = ["main", "preload"]
 
 if __name__ == "__main__":
     main()

@@ -18,7 +18,7 @@ _FORK_SERVER_MODULES = (
 
 
 def set_search_path(environ: Any) -> None:
-    """Task root, layers, runtime, standard library, in AWS's order; nothing of the host's installed packages.
+    """Task root, layers, runtime, standard library, AWS's SDK; nothing of the host's installed packages.
 
     A PYTHONPATH of the user's own stands in for the layers. `.pth` files in task root and layers work."""
     task_root = environ["LAMBDA_TASK_ROOT"]
@@ -26,6 +26,7 @@ def set_search_path(environ: Any) -> None:
     major, minor = sys.version_info[:2]
     own = [entry for entry in environ.get("PYTHONPATH", "").split(":") if entry not in ("", runtime)]
     layers = [] if own else [f"/opt/python/lib/python{major}.{minor}/site-packages", "/opt/python"]
+    sdk = environ.pop("LAMPLIGHTER_SDK", runtime + "/sdk")
     library = os.path.dirname(os.__file__)
     standard = [
         entry
@@ -33,7 +34,7 @@ def set_search_path(environ: Any) -> None:
         if (entry == library or entry.startswith(library + os.sep) or entry.endswith(".zip"))
         and not entry.endswith("-packages")
     ]
-    sys.path[:] = [task_root, *layers, runtime, *own, *standard]
+    sys.path[:] = [task_root, *layers, runtime, *own, *standard, *([sdk] if os.path.isdir(sdk) else [])]
     for directory in (task_root, *layers):
         site.addsitedir(directory)
     environ.setdefault("PYTHONPATH", runtime)
