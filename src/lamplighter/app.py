@@ -210,7 +210,9 @@ async def _front_door(
         concurrency = settings.account_concurrency
         limits = Limits(concurrency)
         follow_reservations(limits, records, database, settings.account_id, settings.region)
-        assignment = InProcessAssignment(Preparing(worker, code), clock, limits)
+        assignment = InProcessAssignment(
+            Preparing(worker, code), clock, limits, settings.idle_timeout, settings.max_environment_age
+        )
         stack.push_async_callback(assignment.close)
         invoker = Invoker(stored, records, database, assignment, clock=clock, observe=observe)
         stack.push_async_callback(invoker.close)

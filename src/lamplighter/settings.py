@@ -51,6 +51,8 @@ class Settings:
     events_endpoint: str | None = None
     traces_endpoint: str | None = None
     account_concurrency: int = 1000
+    idle_timeout: int = 600
+    max_environment_age: int = 7200
     logs: bool = True
     metering: bool = True
     log_format: LogFormat = "console"
@@ -118,6 +120,16 @@ def _concurrency(value: object) -> int:
     if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= 1_000_000:
         raise ValueError("must be a number from 1 to 1000000")
     return number
+
+
+def _seconds(least: int) -> Callable[[object], int]:
+    def read(value: object) -> int:
+        number = int(value) if isinstance(value, str) and re.fullmatch(r"[0-9]{1,7}", value) else value
+        if isinstance(number, bool) or not isinstance(number, int) or not least <= number <= 1_000_000:
+            raise ValueError(f"must be a number of seconds from {least} to 1000000")
+        return number
+
+    return read
 
 
 def _switch(value: object) -> bool:
@@ -245,6 +257,20 @@ OPTIONS = (
         "1000",
         "How many invocations of all functions together may run at once.",
         _concurrency,
+    ),
+    Option(
+        "idle_timeout",
+        "SECONDS",
+        "600",
+        "How long an environment is kept without an invocation.",
+        _seconds(1),
+    ),
+    Option(
+        "max_environment_age",
+        "SECONDS",
+        "7200",
+        "How old an environment may become; a new one takes its place, between invocations.",
+        _seconds(60),
     ),
     Option("logs", "on|off", "on", "Keep what functions write, to be read through CloudWatch Logs.", _switch),
     Option("metering", "on|off", "on", "Count what runs, for lamplighter bill.", _switch),

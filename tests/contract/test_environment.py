@@ -17,7 +17,7 @@ from lamplighter.model.clock import SystemClock
 from lamplighter.model.functions import FunctionVersion
 from lamplighter.model.usage import Initialized, Ran, Usage
 from lamplighter.worker.contract import WorkerError
-from lamplighter.worker.environment import LiveEnvironment
+from lamplighter.worker.environment import RESETS, LiveEnvironment
 from lamplighter.worker.worker import Worker
 from support.environments import invocation, version
 from support.sandbox_server import story, until
@@ -47,6 +47,12 @@ def leave(event, context):
     os._exit(event)
 def kill(event, context):
     os.kill(os.getpid(), event)
+def maybe(event, context):
+    if event < 0:
+        time.sleep(60)
+    if event:
+        os._exit(event)
+    return count(event, context)
 def sleep(event, context):
     time.sleep(event)
 def large(event, context):
@@ -174,9 +180,50 @@ async def test_a_crash_is_noticed_at_once_and_told_in_awss_words(bench: Bench, h
             "errorType": "Runtime.ExitError",
             "errorMessage": f"RequestId: {ID} Error: {EXITS[handler, event]}",
         }
+        assert environment.alive
+        await until(lambda: bench.sandboxes.started[0].ended, "its sandbox is taken down")
+        again = await environment.run(invocation(event))
+        assert (again.error, again.payload) == (outcome.error, outcome.payload)
+        assert len(bench.sandboxes.started) == 2
+
+
+@pytest.mark.parametrize("event", [b"9", b"-1"], ids=["crash", "time-out"])
+@story
+async def test_after_a_failure_the_same_environment_begins_anew_in_the_next_invocation(
+    tmp_path: Path, event: bytes
+) -> None:
+    bench = Bench(tmp_path, LEAN, logs=True)
+    async with bench.environment("app.maybe", timeout=1) as environment:
+        for payload, expected in ((b"0", b"1"), (b"0", b"2"), (event, None), (b"0", b"1"), (b"0", b"2")):
+            outcome = await environment.run(invocation(payload))
+            assert (outcome.error is None, expected or outcome.payload) == (expected is not None, outcome.payload)
+            await free(environment)
+        assert [len(bench.sandboxes.started), environment.alive] == [2, True]
+    reports = [line for line in bench.log if line.startswith("REPORT")]
+    assert ["Init Duration" in line for line in reports] == [True, False, False, False, False]
+    assert sum(line.startswith("INIT_START") for line in bench.log) == 1, "it is the same environment to the log"
+
+
+@story
+async def test_an_environment_that_does_nothing_but_fail_is_given_up(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, LEAN)
+    async with bench.environment("app.maybe") as environment:
+        for payload in [b"3"] * (RESETS - 1) + [b"0"] + [b"3"] * RESETS:
+            assert environment.alive
+            await environment.run(invocation(payload))
+            await free(environment)
         assert not environment.alive
-        with pytest.raises(WorkerError):
-            await environment.run(invocation())
+
+
+@story
+async def test_a_time_out_while_the_next_sandbox_is_being_started_leaves_nothing(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, LEAN)
+    async with bench.environment("app.maybe", timeout=1) as environment:
+        await environment.run(invocation(b"3"))
+        bench.sandboxes.gate = asyncio.Event()
+        assert b"Sandbox.Timedout" in (await environment.run(invocation(b"0"))).payload
+        bench.sandboxes.gate.set()
+        assert (await environment.run(invocation(b"0"))).payload == b"1"
 
 
 @story
@@ -196,8 +243,8 @@ async def test_a_function_out_of_time_is_ended(bench: Bench) -> None:
             b'{"errorType":"Sandbox.Timedout","errorMessage":"RequestId: %s Error: '
             b'Task timed out after 1.00 seconds"}' % ID.encode()
         )
-        assert not environment.alive
         await until(lambda: bench.sandboxes.started[0].ended, "its sandbox is taken down")
+        assert environment.alive
 
 
 @story
@@ -480,13 +527,12 @@ async def test_what_ran_is_told_once_and_exactly_as_reported(tmp_path: Path) -> 
     for handler, event in (("app.handler", b"1"), ("app.fail", b"1"), ("app.sleep", b"60"), ("app.leave", b"1")):
         async with bench.environment(handler, timeout=1) as environment:
             for _ in range(2):
-                if environment.alive:
-                    await environment.run(invocation(event))
-                    await free(environment)
+                await environment.run(invocation(event))
+                await free(environment)
     ran = [usage for usage in bench.used if isinstance(usage, Ran)]
     assert ran == bench.used  # every init is named by an invocation
-    assert [usage.status for usage in ran] == ["success"] * 2 + ["error"] * 2 + ["timeout", "crash"]
-    assert [usage.init is not None for usage in ran] == [True, False, True, False, True, True]
+    assert [usage.status for usage in ran] == ["success"] * 2 + ["error"] * 2 + ["timeout"] * 2 + ["crash"] * 2
+    assert [usage.init is not None for usage in ran] == [True, False] * 4
     assert ran[-1].error_type == "Runtime.ExitError"
     reports = "\n".join(line for line in bench.log if line.startswith("REPORT"))
     assert re.findall(r"Billed Duration: (\d+) ms", reports) == [str(usage.billed) for usage in ran]

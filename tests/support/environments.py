@@ -56,6 +56,7 @@ class HeldEnvironment:
     def __init__(self, function: FunctionVersion) -> None:
         self.function = function
         self.alive = True
+        self.born = float("inf")  # never too old
         self.busy = False
         self.ended = False
         self.lingers = False  # stays busy after its answer, until `settle`

@@ -40,6 +40,7 @@ class _Environment:
     def __init__(self, function: FunctionVersion, handler: Handler) -> None:
         self.function = function
         self.alive = True
+        self.born = float("inf")  # never too old
         self.busy = False
         self._handler = handler
 

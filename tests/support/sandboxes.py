@@ -72,9 +72,12 @@ class PlainSandboxes:
         self.specs: list[SandboxSpec] = []
         self.started: list[PlainSandbox] = []
         self.broken: str | None = None  # why no sandbox can be made
+        self.gate: asyncio.Event | None = None  # none is made until this is set
 
     async def start(self, spec: SandboxSpec) -> Sandbox:
         self.specs.append(spec)
+        if self.gate is not None:
+            await self.gate.wait()
         if self.broken:
             raise SandboxError(self.broken)
         listener = socket.create_server(("127.0.0.1", 0))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lamplighter.invoke.assignment import InProcessAssignment
+from lamplighter.invoke.assignment import AGE_LIMIT, InProcessAssignment
 from lamplighter.invoke.limits import Limits
 from lamplighter.model.errors import TooManyRequestsException
 from lamplighter.model.functions import FunctionVersion
@@ -232,6 +232,24 @@ async def test_what_is_retired_ends_at_once_if_idle_and_else_after_its_invocatio
     await bench.done(one, busy)
     await until(lambda: busy.ended, "the busy one ends")
     await bench.assignment.close()
+
+
+@story
+async def test_an_environment_that_is_too_old_ends_once_its_invocation_is_over() -> None:
+    bench = Bench()
+    (one, first), (two, second) = await bench.begun(), await bench.begun()
+    first.born = bench.clock.monotonic()
+    bench.clock.move(AGE_LIMIT)
+    assert not first.ended
+    await bench.done(one, first)
+    await bench.done(two, second)
+    await until(lambda: first.ended, "the old one ends")
+    again, environment = await bench.begun()
+    assert environment is second
+    await bench.done(again, second)
+    second.born = bench.clock.monotonic() - AGE_LIMIT
+    bench.assignment.sweep()
+    await until(lambda: second.ended, "an idle one ends too")
 
 
 @story

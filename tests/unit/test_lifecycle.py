@@ -20,15 +20,20 @@ def test_a_warm_environment_goes_round_for_ever() -> None:
     assert walk([Signal.ASKED, *WARM, *WARM, *WARM]) is State.READY
 
 
-def test_an_init_that_failed_is_repeated_once_and_then_it_is_over() -> None:
+def test_an_init_that_failed_is_repeated_in_the_next_invocation_and_again_in_the_one_after() -> None:
     assert walk([Signal.INIT_FAILED, Signal.REPEATED, Signal.ASKED]) is State.READY
-    assert walk([Signal.INIT_FAILED, Signal.REPEATED, Signal.INIT_FAILED]) is State.DEAD
+    assert walk([Signal.INIT_FAILED, Signal.REPEATED, Signal.INIT_FAILED]) is State.RESET
+    assert walk([Signal.INIT_FAILED, Signal.REPEATED, Signal.INIT_FAILED, Signal.REPEATED]) is State.SUPPRESSED_INIT
 
 
-@pytest.mark.parametrize("signal", [Signal.EXITED, Signal.TIMED_OUT, Signal.ENDED])
+@pytest.mark.parametrize("signal", [Signal.EXITED, Signal.TIMED_OUT])
 @pytest.mark.parametrize("before", [WARM[:1], WARM[:2]])
-def test_whatever_goes_wrong_in_an_invocation_ends_the_environment(before: list[Signal], signal: Signal) -> None:
-    assert walk([Signal.ASKED, *before, signal]) is State.DEAD
+def test_what_goes_wrong_in_an_invocation_is_followed_by_a_new_init_in_the_next(
+    before: list[Signal], signal: Signal
+) -> None:
+    assert walk([Signal.ASKED, *before, signal]) is State.RESET
+    assert walk([Signal.ASKED, *before, signal, Signal.REPEATED, Signal.ASKED, *WARM]) is State.READY
+    assert walk([Signal.ASKED, *before, signal, Signal.ENDED]) is State.DEAD
 
 
 @given(st.sampled_from(State), st.sampled_from(Signal))

@@ -19,6 +19,8 @@ EXAMPLES = {
     "missing_runtimes": ("accept", "accept"),
     "traces_endpoint": ("http://127.0.0.1:4318", "http://127.0.0.1:4318"),
     "account_concurrency": ("250", 250),
+    "idle_timeout": ("90", 90),
+    "max_environment_age": ("3600", 3600),
     "logs": ("off", False),
     "metering": ("off", False),
     "log_format": ("json", "json"),

@@ -19,6 +19,7 @@ from lamplighter.model.functions import FunctionId, FunctionVersion
 from lamplighter.worker.contract import Environment, WorkerError, Workers
 
 IDLE_LIMIT = 600.0  # seconds that an environment is kept without an invocation (AWS: 5 to 15 minutes)
+AGE_LIMIT = 7200.0  # seconds after which an environment takes no more invocations (AWS: some two hours)
 _HESITATE = 0.005  # seconds to wait for an environment that has answered and is about to be free, before starting one
 _SWEEP = 15.0  # seconds between looks at idle environments
 _CLOSE_LIMIT = 30.0  # seconds
@@ -48,11 +49,19 @@ class Pool:
 class InProcessAssignment:
     """Implements `invoke.contract.Assignment` with this node's `workers`."""
 
-    def __init__(self, workers: Workers, clock: Clock, limits: Limits, idle_limit: float = IDLE_LIMIT) -> None:
+    def __init__(
+        self,
+        workers: Workers,
+        clock: Clock,
+        limits: Limits,
+        idle_limit: float = IDLE_LIMIT,
+        age_limit: float = AGE_LIMIT,
+    ) -> None:
         self._workers = workers
         self._clock = clock
         self._limits = limits
         self._idle_limit = idle_limit
+        self._age_limit = age_limit
         self._pools: dict[_Key, Pool] = {}
         self._tasks: set[asyncio.Task[None]] = set()  # cold starts and endings
         self._sweeper: asyncio.TimerHandle | None = None
@@ -67,12 +76,12 @@ class InProcessAssignment:
                 self._retire(pool)
 
     def sweep(self) -> None:
-        """End environments that were idle for too long, or died idle. A timer calls it; so do tests that own time."""
+        """End environments that were idle for too long, are too old, or died idle. A timer calls it, and tests do."""
         oldest = self._clock.monotonic() - self._idle_limit
         for pool in tuple(self._pools.values()):
             kept: list[tuple[Environment, float]] = []
             for environment, since in pool.idle:
-                if environment.alive and since > oldest:
+                if environment.alive and since > oldest and not self._too_old(environment):
                     kept.append((environment, since))
                 else:
                     self._end(environment)
@@ -113,7 +122,7 @@ class InProcessAssignment:
     def take_idle(self, pool: Pool) -> Environment | None:
         while pool.idle:
             environment, _ = pool.idle.pop()
-            if environment.alive:
+            if environment.alive and not self._too_old(environment):
                 return environment
             self._end(environment)
         return None
@@ -166,7 +175,7 @@ class InProcessAssignment:
 
     def _keep(self, pool: Pool, environment: Environment) -> None:
         """Hand it to whoever waits longest, else keep it warm; or end it."""
-        if not environment.alive:
+        if not environment.alive or self._too_old(environment):
             self._end(environment)
             self._start_missing(pool)
         elif not self._hand_over(pool, environment):
@@ -177,6 +186,9 @@ class InProcessAssignment:
                 if self._sweeper is None:
                     self._sweep_later()
         self._forget_if_unused(pool)
+
+    def _too_old(self, environment: Environment) -> bool:
+        return self._clock.monotonic() - environment.born >= self._age_limit
 
     def _hand_over(self, pool: Pool, environment: Environment) -> bool:
         while pool.waiting:

@@ -14,10 +14,12 @@ class Environment(Protocol):
     """Sandbox + runtime process + state. Runs one invocation at a time."""
 
     function: FunctionVersion
+    born: float  # seconds on the clock's monotonic time
 
     @property
     def alive(self) -> bool:
-        """False once it can't take another invocation (crashed, timed out, ended)."""
+        """False once it can't take another invocation (its process died while idle, it failed too often, it was
+        ended). After a crash or a time-out it can."""
         ...
 
     @property

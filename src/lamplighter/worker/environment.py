@@ -4,8 +4,9 @@ Time-outs live here, and so does every way an invocation can end without an answ
 happens: the runtime's calls, its death, one deadline. A warm invocation is two callbacks and no task. What it all comes
 to is in `figures.py`.
 
-A failed init is repeated in a new sandbox inside the next invocation. An environment that crashed or ran out of time is
-done for; a new one takes its place.
+After a failed init, a crash or a time-out the sandbox ends, and the next invocation begins with the init of a new one,
+in its own time: the environment stays what it is to everybody else, with its log stream. One that does nothing but fail
+is given up after a while, so that what is wrong with it alone doesn't stay.
 """
 
 import asyncio
@@ -38,6 +39,7 @@ from lamplighter.worker.xray_daemon import Take, XRayDaemon
 
 INIT_LIMIT = 10.0  # seconds (AWS: spec 3.1)
 _LAST_WORDS = 0.05  # seconds for what a dead runtime wrote to be read, if a child of its keeps a connection open
+RESETS = 10  # after as many failures without a success between, a new environment takes over
 _LEAVE = 0.3  # seconds that a runtime may take to exit by itself after an init error
 _FLUSH = 0.5  # seconds that telemetry's last events may take to be delivered
 
@@ -66,6 +68,7 @@ class LiveEnvironment:
         self._logs = logs
         self._platform = platform
         self._clock = clock
+        self.born = clock.monotonic()
         self._on_end = on_end
         self._figures = Figures(function, logs, platform, clock, observe, initialization)
         self._init_limit = init_limit
@@ -86,6 +89,7 @@ class LiveEnvironment:
         self._broken = False  # its stream broke off, and the reason is not known yet
         self._deadline = Deadline(self._loop, self._late)
         self._on_free: Callable[[], None] | None = None
+        self._resets = 0  # since an invocation last went well
         # Coming and going, each owned by `_take_down` and so by whoever calls `end`.
         self._repetition: asyncio.Task[None] | None = None
         self._stopping: asyncio.Task[None] | None = None
@@ -125,7 +129,7 @@ class LiveEnvironment:
         if self._state is State.READY:
             self._open()
             self._give()
-        elif self._state is State.FAILED_INIT:
+        elif self._state in (State.FAILED_INIT, State.RESET):
             self._repeat_init()
         try:
             return await answer
@@ -148,6 +152,7 @@ class LiveEnvironment:
         state = self._state
         self._state = follow(state, Signal.ASKED)
         if state is State.ANSWERED:
+            self._resets = 0
             self._finish("success", None, False)
         elif state is State.SUPPRESSED_INIT:
             self._limit_cpu()
@@ -269,14 +274,18 @@ class LiveEnvironment:
     def _fail(
         self, signal: Signal, payload: bytes, status: Status, cause: str | None, error_type: str | None = None
     ) -> None:
-        """The invocation in hand ends with `payload`, unless it was answered already, and so does the environment.
+        """The invocation in hand ends with `payload`, unless it was answered already, and the sandbox ends.
         `cause`: the error type that the log shows; `error_type`: that of the outcome."""
         assert self._invocation is not None
         if self._state is not State.ANSWERED or self._broken:
             self._outcome = Outcome(payload, "Unhandled", error_type=error_type)
         self._state = follow(self._state, signal)
         self._finish(status, cause, True)
-        self._die(Signal.ENDED)
+        self._resets += 1
+        if self._resets < RESETS:
+            self._put_away()
+        else:
+            self._die(Signal.ENDED)
         self._settle()
 
     def _time_out(self) -> None:
@@ -304,7 +313,7 @@ class LiveEnvironment:
 
     def _gone(self, sandbox: Sandbox | None, exit: Exit) -> None:
         """Settle the runtime's death, once: later calls, and those about an earlier sandbox, find nothing to do."""
-        if sandbox is not self._sandbox or self._state in (State.DEAD, State.FAILED_INIT):
+        if sandbox is not self._sandbox or self._state in (State.DEAD, State.FAILED_INIT, State.RESET):
             return
         if self._state in (State.INIT, State.SUPPRESSED_INIT):
             request_id = self._invocation.request_id if self._invocation is not None else ""
@@ -347,7 +356,7 @@ class LiveEnvironment:
         self._platform.init_ended("init", status, error_type, duration)
         self._figures.init_failed(duration, status, error_type)
         self._state = follow(self._state, Signal.INIT_FAILED)
-        self._stopping = self._loop.create_task(self._stop(*self._let_go()))
+        self._put_away()
         if self._invocation is not None:
             self._repeat_init()
 
@@ -360,7 +369,7 @@ class LiveEnvironment:
 
     async def _start_again(self) -> None:
         assert self._stopping is not None
-        await self._stopping
+        await asyncio.wait([self._stopping])  # not itself: it goes on if this is cancelled
         try:
             await self._start()
         except (SandboxError, OSError) as error:
@@ -372,7 +381,7 @@ class LiveEnvironment:
 
     def _late(self) -> None:
         """The deadline is reached."""
-        if self._state in (State.READY, State.FAILED_INIT, State.DEAD):
+        if self._state in (State.READY, State.FAILED_INIT, State.RESET, State.DEAD):
             return  # nothing is running
         if self._state is State.INIT:
             self._fail_init(b"", None)
@@ -407,6 +416,20 @@ class LiveEnvironment:
         sandbox, self._sandbox = self._sandbox, None
         telemetry, self._telemetry = self._telemetry, None
         return sandbox, telemetry
+
+    def _put_away(self) -> None:
+        """End the sandbox in hand, or the one that is being started; there may be another after it."""
+        before = [task for task in (self._repetition, self._stopping) if task is not None and not task.done()]
+        if self._repetition is not None:
+            self._repetition.cancel()
+        self._stopping = self._loop.create_task(self._stop_after(before, *self._let_go()))
+
+    async def _stop_after(
+        self, before: list[asyncio.Task[None]], sandbox: Sandbox | None, telemetry: TelemetryApi | None
+    ) -> None:
+        if before:
+            await asyncio.wait(before)
+        await self._stop(sandbox, telemetry)
 
     async def _stop(self, sandbox: Sandbox | None, telemetry: TelemetryApi | None) -> None:
         try:

@@ -14,7 +14,8 @@ class State(IntEnum):
     READY = 4  # the runtime waits for an event
     BUSY = 5  # it has one
     ANSWERED = 6  # it has answered, but not yet asked for the next: the phase is not over
-    DEAD = 7
+    RESET = 7  # an invocation went wrong and took the sandbox with it; the next begins with a new one's init
+    DEAD = 8
 
 
 class Signal(IntEnum):
@@ -35,20 +36,22 @@ NEXT: dict[tuple[State, Signal], State] = {
     (State.FAILED_INIT, Signal.REPEATED): State.SUPPRESSED_INIT,
     (State.FAILED_INIT, Signal.ENDED): State.DEAD,
     (State.SUPPRESSED_INIT, Signal.ASKED): State.READY,
-    (State.SUPPRESSED_INIT, Signal.INIT_FAILED): State.DEAD,
-    (State.SUPPRESSED_INIT, Signal.TIMED_OUT): State.DEAD,
+    (State.SUPPRESSED_INIT, Signal.INIT_FAILED): State.RESET,
+    (State.SUPPRESSED_INIT, Signal.TIMED_OUT): State.RESET,
     (State.SUPPRESSED_INIT, Signal.ENDED): State.DEAD,
     (State.READY, Signal.GIVEN): State.BUSY,
     (State.READY, Signal.EXITED): State.DEAD,
     (State.READY, Signal.ENDED): State.DEAD,
     (State.BUSY, Signal.ANSWERED): State.ANSWERED,
-    (State.BUSY, Signal.EXITED): State.DEAD,
-    (State.BUSY, Signal.TIMED_OUT): State.DEAD,
+    (State.BUSY, Signal.EXITED): State.RESET,
+    (State.BUSY, Signal.TIMED_OUT): State.RESET,
     (State.BUSY, Signal.ENDED): State.DEAD,
     (State.ANSWERED, Signal.ASKED): State.READY,
-    (State.ANSWERED, Signal.EXITED): State.DEAD,
-    (State.ANSWERED, Signal.TIMED_OUT): State.DEAD,
+    (State.ANSWERED, Signal.EXITED): State.RESET,
+    (State.ANSWERED, Signal.TIMED_OUT): State.RESET,
     (State.ANSWERED, Signal.ENDED): State.DEAD,
+    (State.RESET, Signal.REPEATED): State.SUPPRESSED_INIT,
+    (State.RESET, Signal.ENDED): State.DEAD,
     (State.DEAD, Signal.ENDED): State.DEAD,
 }
 

@@ -271,6 +271,7 @@ class _Connection(asyncio.Protocol):
         "_out",
         "_parser",
         "_refusal",
+        "_refused",
         "_size",
         "_too_large",
         "_transport",
@@ -287,6 +288,7 @@ class _Connection(asyncio.Protocol):
         self._out: list[bytes] = []
         self._waits = False  # for an event
         self._last = False  # the guest wants the connection closed after the reply
+        self._refused = False  # an answer in the data at hand
         self._idle_calls = 0
         self._head_reads = 0
         self._reset()
@@ -321,6 +323,7 @@ class _Connection(asyncio.Protocol):
         if self._waits:  # nothing may follow a `next` until it is answered: we would have to keep it
             self.abort()
             return
+        self._refused = False
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
@@ -440,6 +443,10 @@ class _Connection(asyncio.Protocol):
         method = self._parser.get_method()
         if method == b"GET":
             if self._url == _NEXT:
+                if self._refused:  # sent along with an answer, by a runtime that couldn't know: no event for it
+                    self._flush()
+                    self._transport.close()
+                    return
                 self._waits = True
                 refusal = self._api.next(self)
                 if refusal is None:
@@ -466,6 +473,7 @@ class _Connection(asyncio.Protocol):
             elif refusal is None:  # not the only one: another connection was or will be faster
                 refusal = self._refuse() or (None if self._too_large else _WRONG_ID)
             if refusal is not None:
+                self._refused = True
                 self._reply_idle(refusal)
             else:
                 self._accept()
