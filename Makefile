@@ -2,7 +2,7 @@
 # PYTHON=python3.12 picks another interpreter, ARGS="…" is passed on (make test ARGS="-k invoke").
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check format bench lock clean
+.PHONY: help setup run test check format bench java lock clean
 SHELL := /bin/sh
 
 # The newest of these that is there and can make virtual environments.
@@ -17,6 +17,7 @@ help:
 	@echo 'make bench   measure the speed (ARGS="--quick" for a first look)'
 	@echo 'make setup   only make .venv, which the others do on their own'
 	@echo 'make format  let ruff correct what it can'
+	@echo 'make java    compile the client of the Java runtimes again (needs a JDK, 17 or later)'
 	@echo 'make lock    resolve the dependencies again (needs uv)'
 	@echo 'make clean   remove .venv and caches; the data in .lamplighter stays'
 
@@ -64,6 +65,12 @@ format: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m bench $(ARGS)
+
+# For Java 11 and later; the date makes the same classes the same file.
+java:
+	rm -rf build/java && mkdir -p build/java
+	javac --release 11 -Xlint:all -Werror -g:source,lines -d build/java $$(find java/source -name '*.java' | sort)
+	jar --create --date=2026-01-01T00:00:00Z --file src/lamplighter/runtimes/java/runtime.jar -C build/java .
 
 # The lock holds versions and hashes but no addresses: where packages come from is for each machine to say.
 lock:

@@ -8,7 +8,7 @@ import hashlib
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -25,6 +25,7 @@ State = Literal["supported", "deprecated", "retired"]
 System = Literal["AL2", "AL2023"]
 
 _CUSTOM = ("provided.al2", "provided.al2023")
+_REBUILT = {"java11.al2023": "java11", "java17.al2023": "java17"}  # the same, on AWS's newer system
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,15 @@ RUNTIMES: Mapping[str, Runtime] = {
 }
 
 
+_TOO_OLD = {
+    "python3.8": "Python that does is 3.9",
+    "nodejs16.x": "Node.js that does is 20",
+    "nodejs18.x": "Node.js that does is 20",
+    "java8.al2": "Java that does is 11",
+    "java8.al2023": "Java that does is 11",
+}
+
+
 def no_longer_supported(name: str) -> InvalidParameterValueException:
     """The refusal of a retired runtime at create and update (AWS: appendix F)."""
     return InvalidParameterValueException(
@@ -84,12 +94,14 @@ def installed(cache: Path | None = None, environ: Mapping[str, str] = os.environ
     """What can run on this host: custom runtimes, which need nothing, and those that `interpreters` finds; Python's
     newest is the last."""
     custom = {name: InstalledRuntime(name, "", None, None) for name in _CUSTOM}
-    return custom | interpreters.installed(cache, environ)
+    found = interpreters.installed(cache, environ)
+    rebuilt = {also: replace(found[name], name=also) for also, name in _REBUILT.items() if name in found}
+    return custom | rebuilt | found
 
 
 def client(name: str) -> Path | None:
     """What a sandbox of the runtime has at /var/runtime."""
-    for language in ("python", "nodejs"):
+    for language in ("python", "nodejs", "java"):
         if name.startswith(language):
             return Path(__file__).parent / language
     return None
@@ -111,8 +123,8 @@ def remedy(name: str) -> str:
         return f"{name} is not a runtime of AWS Lambda."
     if runtime.state == "retired":
         return f"AWS has retired {name}; use a newer runtime."
-    if name in ("python3.8", "nodejs16.x", "nodejs18.x"):
-        oldest = "Python that does is 3.9" if name.startswith("python") else "Node.js that does is 20"
+    if name in _TOO_OLD:
+        oldest = _TOO_OLD[name]
         return f"{name} does not run here: the oldest {oldest}."
     if name.startswith("python"):
         version = name.removeprefix("python")
@@ -120,6 +132,10 @@ def remedy(name: str) -> str:
     elif name.startswith("nodejs"):
         version = name.removeprefix("nodejs").removesuffix(".x")
         how = f"Install Node.js {version}, for example with `nvm install {version}`,"
+    elif name.startswith("java"):
+        version = name.removeprefix("java").partition(".")[0]
+        package = f"openjdk-{version}-jre-headless"
+        how = f"Install Java {version} (a JRE will do; on Debian and Ubuntu, as root: apt install {package})"
     else:
-        return f"{name} does not run on this host yet; Python, Node.js and custom runtimes (provided.al2023) do."
+        return f"{name} does not run on this host yet; Python, Node.js, Java and custom runtimes (provided.al2023) do."
     return f"{how} and start Lamplighter again."

@@ -8,6 +8,7 @@ A Python that only makes the sandboxes of another runtime is hidden again before
 
 import contextlib
 import os
+import re
 import shutil
 import stat
 from dataclasses import dataclass
@@ -41,6 +42,7 @@ _EMPTY = (
 )
 _FROM_HOST = ("ld.so.cache", "protocols", "services", "mime.types", "ssl/openssl.cnf", "ssl/cert.pem")
 _CERTIFICATES = ("etc/ssl/certs", "etc/ca-certificates", "etc/pki/ca-trust/extracted", "etc/pki/tls/certs")
+_JAVA = re.compile(r"java-\d+-openjdk")  # where Debian keeps the files of a Java's conf
 _HIDDEN = ("usr/local", "usr/src", "usr/games")  # the operator's own, not the distribution's
 _FORK_SERVER_FILES = ("linux.py", "channel.py", "guest.py", "inside.py", "bare.py", "forkserver.py")
 _FILES = {
@@ -118,7 +120,8 @@ def _write_etc() -> None:
             shutil.copyfile("/etc/" + name, "etc/" + name)
     os.symlink("/usr/share/zoneinfo/UTC", "etc/localtime")
     os.symlink("/proc/self/mounts", "etc/mtab")
-    for source in (*_CERTIFICATES, "etc/alternatives"):
+    java = [f"etc/{name}" for name in os.listdir("/etc") if _JAVA.fullmatch(name)]
+    for source in (*_CERTIFICATES, "etc/alternatives", *java):
         if os.path.isdir("/" + source):
             os.makedirs(source, exist_ok=True)
             _bind("/" + source, source)
@@ -155,9 +158,10 @@ def _bind_program(program: _Program) -> None:
     os.mkdir("var/lang/bin")
     Path("var/lang/bin", program.name).touch()
     _bind(f"{program.prefix}/bin/{program.name}", f"var/lang/bin/{program.name}")
-    if os.path.isdir(program.prefix + "/lib"):
-        os.mkdir("var/lang/lib")
-        _bind(program.prefix + "/lib", "var/lang/lib")
+    for directory in ("lib", "conf"):  # conf: Java's
+        if os.path.isdir(f"{program.prefix}/{directory}"):
+            os.mkdir(f"var/lang/{directory}")
+            _bind(f"{program.prefix}/{directory}", f"var/lang/{directory}")
 
 
 def _bind_python(python: _Program) -> str:
