@@ -22,6 +22,7 @@ import uvloop
 from lamplighter import endpoints, startup
 from lamplighter.api.account import AccountOperations
 from lamplighter.api.aliases import AliasOperations
+from lamplighter.api.authorization import INVOKE
 from lamplighter.api.code_signing import CodeSigningOperations
 from lamplighter.api.concurrency import ConcurrencyOperations
 from lamplighter.api.downloads import PATH as DOWNLOADS
@@ -39,10 +40,12 @@ from lamplighter.api.logs.service import logs_service
 from lamplighter.api.permissions import PermissionOperations
 from lamplighter.api.protocol import Wire
 from lamplighter.api.provisioned import ProvisionedOperations
+from lamplighter.api.reach import Reaches
 from lamplighter.api.recursion import RecursionOperations
 from lamplighter.api.runtime_management import RuntimeManagementOperations
 from lamplighter.api.scaling import ScalingOperations
 from lamplighter.api.server import FrontDoor
+from lamplighter.api.sessions import Sessions
 from lamplighter.api.sigv4 import Verifier
 from lamplighter.api.state import STATE, State
 from lamplighter.api.tags import TagOperations
@@ -148,7 +151,9 @@ async def _serve(settings: Settings, directory: DataDirectory, on_ready: Callabl
         stack.push_async_callback(sandboxes.close)
         if isolation == "full":
             startup.give_root_away(directory)
-        door, rounds = await stack.enter_async_context(_front_door(settings, directory, owned, runtimes, sandboxes))
+        door, rounds = await stack.enter_async_context(
+            _front_door(settings, directory, owned, runtimes, sandboxes, startup.url(listener))
+        )
         # What stands now stays: the collector need not look at it again, which it would do in the middle of calls.
         gc.collect()
         gc.freeze()
@@ -174,6 +179,7 @@ async def _front_door(
     owned: Credentials,
     runtimes: Mapping[str, catalogue.InstalledRuntime],
     sandboxes: ServerSandboxes,
+    url: str,
 ) -> AsyncGenerator[tuple[FrontDoor, Rounds]]:
     """Everything behind the listener, from the store up, and what serves the queues; taken down in reverse."""
     clock, wire = SystemClock(), Wire()
@@ -196,10 +202,12 @@ async def _front_door(
         traces = await _traces(stack, settings, ids)
         observers = await _observers(stack, settings, directory, activity)
         observe = together(*observers, *([traces.observe] if traces else []))
+        sessions = Sessions(_derived(owned, "environments"), None if settings.function_api == "all" else INVOKE)
+        reaches = Reaches(sessions, endpoints.inside(settings, url, sandboxes.isolation != "none"))
         worker = Worker(
             sandboxes,
             clock,
-            _no_credentials,
+            None if settings.function_api == "off" else reaches.open,
             intake.open if settings.logs else None,
             commands=commands,
             observe=observe,
@@ -226,7 +234,7 @@ async def _front_door(
         }
         rounds = await stack.enter_async_context(Rounds(queue, works, clock))
         health = Health(lambda: not sandboxes.lost.done())
-        verify = _verify(settings, owned, clock)
+        verify = _verify(settings, owned, sessions, clock)
         owner = owned.access_key_id if settings.auth else None
         state = State(verify, owner, worker, limits, activity, concurrency, clock)
         downloads = Downloads(_derived(owned, "downloads"), blobs, clock)
@@ -265,11 +273,12 @@ async def _front_door(
                     clock,
                     intake.flush,
                     partial(_runs, stored),
-                    _verify(settings, owned, clock, LOGS),
+                    _verify(settings, owned, sessions, clock, LOGS),
                     settings.region,
                 )
             ],
         )
+        reaches.front = door
         yield door, rounds
 
 
@@ -364,16 +373,18 @@ def _known_runtimes(settings: Settings, runtimes: Mapping[str, catalogue.Install
 
 
 def _verify(
-    settings: Settings, owned: Credentials, clock: SystemClock, service: str = "lambda"
+    settings: Settings, owned: Credentials, sessions: Sessions, clock: SystemClock, service: str = "lambda"
 ) -> Callable[[Request], Caller]:
     root = Caller(owned.access_key_id, settings.account_id, f"arn:aws:iam::{settings.account_id}:root")
     if not settings.auth:
         return lambda request: root
 
     def secret_of(access_key: str) -> tuple[str, Caller] | None:
-        return (owned.secret_access_key, root) if access_key == owned.access_key_id else None
+        if access_key == owned.access_key_id:
+            return owned.secret_access_key, root
+        return sessions.secret_of(access_key)
 
-    return Verifier(secret_of, clock, settings.region, service).verify
+    return Verifier(secret_of, clock, settings.region, service, sessions.session_of).verify
 
 
 def _uncounted(metric: str, function: FunctionId, value: float) -> None:
@@ -383,11 +394,6 @@ def _uncounted(metric: str, function: FunctionId, value: float) -> None:
 def _derived(owned: Credentials, purpose: str) -> bytes:
     """A secret for one purpose, as lasting as the credentials, from which it can't be told back."""
     return hashlib.blake2b(purpose.encode(), key=owned.secret_access_key.encode()[:64]).digest()
-
-
-def _no_credentials(function: FunctionVersion) -> Mapping[str, str]:
-    """Sandboxes have no way to any service yet, so there is nothing to sign for."""
-    return {}
 
 
 def _stop_or_quit(stop: asyncio.Event) -> None:

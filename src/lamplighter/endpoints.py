@@ -15,6 +15,7 @@ from lamplighter.neighbours.signing import Keys
 from lamplighter.neighbours.sns import Sns
 from lamplighter.neighbours.sqs import Sqs
 from lamplighter.neighbours.wire import Endpoint
+from lamplighter.sandbox.inside import SERVICE_API
 from lamplighter.settings import Settings
 from lamplighter.store.credentials import Credentials
 from lamplighter.telemetry.traces.exporter import Post
@@ -63,6 +64,17 @@ def collector(settings: Settings) -> Post | None:
         return True
 
     return post
+
+
+def inside(settings: Settings, url: str, isolated: bool) -> str | None:
+    """Where functions find this service, which is at `url` outside of them."""
+    match settings.function_endpoint:
+        case "none":
+            return None
+        case "service":
+            return "http://{}:{}".format(*SERVICE_API) if isolated else url
+        case elsewhere:
+            return elsewhere
 
 
 def _keys(owned: Credentials) -> Keys:

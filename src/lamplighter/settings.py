@@ -17,6 +17,7 @@ from typing import Any, Literal, cast, get_args
 
 IsolationChoice = Literal["auto", "full", "user", "none"]
 MissingRuntimes = Literal["refuse", "accept"]
+FunctionApi = Literal["invoke", "all", "off"]
 LogFormat = Literal["console", "json"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
@@ -50,6 +51,8 @@ class Settings:
     sns_endpoint: str | None = None
     events_endpoint: str | None = None
     traces_endpoint: str | None = None
+    function_api: FunctionApi = "invoke"
+    function_endpoint: str = "service"
     account_concurrency: int = 1000
     idle_timeout: int = 600
     max_environment_age: int = 7200
@@ -155,6 +158,15 @@ def _endpoint(value: object) -> str:
     return text
 
 
+def _function_endpoint(value: object) -> str:
+    if value in ("service", "none"):
+        return str(value)
+    try:
+        return _endpoint(value)
+    except ValueError:
+        raise ValueError("must be service, none or a URL such as http://10.0.0.1:4566") from None
+
+
 def _matching(pattern: str | re.Pattern[str], wanted: str) -> Callable[[object], str]:
     def read(value: object) -> str:
         if not isinstance(value, str) or not re.fullmatch(pattern, value):
@@ -250,6 +262,21 @@ OPTIONS = (
         "with active tracing, and what they send to the X-Ray daemon.",
         _endpoint,
         ("OTEL_EXPORTER_OTLP_ENDPOINT",),
+    ),
+    Option(
+        "function_api",
+        "|".join(get_args(FunctionApi)),
+        "invoke",
+        "What functions may do with the credentials they are given: call functions and write logs; all that the "
+        "account's owner may, which is to own it; or nothing, and they are given none.",
+        _choice(get_args(FunctionApi)),
+    ),
+    Option(
+        "function_endpoint",
+        "service|none|URL",
+        "service",
+        "What functions find in AWS_ENDPOINT_URL: this service, nothing, or another endpoint.",
+        _function_endpoint,
     ),
     Option(
         "account_concurrency",

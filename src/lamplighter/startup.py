@@ -105,14 +105,18 @@ def give_root_away(directory: DataDirectory) -> None:
         ) from error
 
 
-def ready_line(settings: Settings, listener: socket.socket, isolation: Isolation) -> str:
+def url(listener: socket.socket) -> str:
+    """How this machine reaches what listens there."""
     address: tuple[str, int] = listener.getsockname()[:2]
     host, port = address
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def ready_line(settings: Settings, listener: socket.socket, isolation: Isolation) -> str:
     auth = "on" if settings.auth else "off"
     return (
-        f"Lamplighter is ready at {url} in {_since_process_start():.2f} s "
+        f"Lamplighter is ready at {url(listener)} in {_since_process_start():.2f} s "
         f"(isolation {isolation}, auth {auth}, data {settings.data_dir})"
     )
 

@@ -85,7 +85,7 @@ class Bench:
         self.worker = Worker(
             self.sandboxes,
             SystemClock(),
-            lambda _: {},
+            None,
             self._open if logs else None,
             init_limit,
             observe=self.used.append,

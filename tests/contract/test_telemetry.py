@@ -201,7 +201,7 @@ def handler(event, context):
 @story
 async def test_an_environment_tells_its_subscriber_of_everything(tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text(SUBSCRIBER)
-    worker = Worker(PlainSandboxes(tmp_path), SystemClock(), lambda _: {})
+    worker = Worker(PlainSandboxes(tmp_path), SystemClock())
     environment = await worker.start(version(handler="app.handler", timeout=30))
     environment.extensions["the-id"] = "watcher"  # as if it had registered
     try:

@@ -85,7 +85,7 @@ class House:
         self.store: Any = DictionaryStore()
         self.sandboxes = PlainSandboxes(task, command)
         self.limits = Limits(limit)
-        self.worker = Worker(self.sandboxes, clock, lambda _: {})
+        self.worker = Worker(self.sandboxes, clock)
         self.assignment = InProcessAssignment(self.worker, clock, self.limits)
         self.invoker = Invoker(self.store, self.store, self.store, self.assignment)
         self.calls: list[tuple[Call, dict[str, Any]]] = []

@@ -20,6 +20,7 @@ class PlainSandbox:
     def __init__(self, process: "subprocess.Popen[bytes]", listener: socket.socket, output: int) -> None:
         self.runtime_api = listener
         self.xray_daemon: socket.socket | None = None
+        self.service_api: socket.socket | None = None
         self.output = output
         self.frames = -1
         self.process = process

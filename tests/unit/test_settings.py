@@ -18,6 +18,8 @@ EXAMPLES = {
     "isolation": ("user", "user"),
     "missing_runtimes": ("accept", "accept"),
     "traces_endpoint": ("http://127.0.0.1:4318", "http://127.0.0.1:4318"),
+    "function_api": ("all", "all"),
+    "function_endpoint": ("none", "none"),
     "account_concurrency": ("250", 250),
     "idle_timeout": ("90", 90),
     "max_environment_age": ("3600", 3600),

@@ -47,8 +47,18 @@ _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" fo
 class Door(Protocol):
     """What a connection asks of the server behind it."""
 
-    date: str  # now, as headers have it
-    room: int  # bytes that large bodies may still take, of all connections together
+    @property
+    def date(self) -> str:
+        """Now, as headers have it."""
+        ...
+
+    @property
+    def room(self) -> int:
+        """Bytes that large bodies may still take, of all connections together."""
+        ...
+
+    @room.setter
+    def room(self, left: int) -> None: ...
 
     def joined(self, connection: "Connection") -> bool:
         """False: there are too many."""

@@ -52,11 +52,12 @@ class Streamed:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who signed the request. With `--auth off`: the account's root."""
+    """Who signed the request. With `--auth off`: the account's root. `allowed`: the actions it may take; None: all."""
 
     access_key: str
     account: str
     arn: str
+    allowed: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

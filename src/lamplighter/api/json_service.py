@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 
 from lamplighter.api import service_model
+from lamplighter.api.authorization import authorize
 from lamplighter.api.http import Call, Caller, Operation, Request, Response, Streamed, StreamingOperation
 from lamplighter.api.shapes import Reader, Shapes, Writer
 from lamplighter.api.validation import Check, Checks, refuse
@@ -77,6 +78,7 @@ class JsonService:
         run = self._operations.get(name)
         if run is None:
             raise UnknownOperationException(f"The operation {name} is not available in this version of Lamplighter.")
+        authorize(caller, self._name, name, "*")
         if self._plans is None:
             self._plans = await asyncio.to_thread(self._compile)
         plan = self._plans[name]

@@ -14,6 +14,7 @@ from email.utils import formatdate
 from functools import partial
 from typing import Any
 
+from lamplighter.api.authorization import authorize
 from lamplighter.api.connection import Connection
 from lamplighter.api.errors import refusal
 from lamplighter.api.http import Call, Caller, Operation, Request, Response, Streamed, StreamingOperation
@@ -78,6 +79,7 @@ class FrontDoor:
         self.date = formatdate(clock.now(), usegmt=True)
         self.room = BODIES
         self.connections: set[Connection] = set()
+        self.inner: set[Connection] = set()  # from functions, each with a door of its own (reach.py)
         self.in_hand = 0  # requests that have no response yet
         self._drained: asyncio.Event | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -97,7 +99,7 @@ class FrontDoor:
         if self._server is not None:
             self._server.close()
             self._server = None
-        for connection in tuple(self.connections):
+        for connection in (*self.connections, *self.inner):
             connection.close_if_idle()
         self._drained = asyncio.Event()
         if self.in_hand:
@@ -108,7 +110,7 @@ class FrontDoor:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=_TICK)
-        for connection in tuple(self.connections):
+        for connection in (*self.connections, *self.inner):
             if not connection.close_if_idle():
                 connection.abort()
         if self._ticker is not None:
@@ -213,7 +215,10 @@ class FrontDoor:
     async def _respond(self, request: Request, name: str | None, request_id: str) -> Response | Streamed:
         try:
             if name is not None:
-                return await self._invoke.answer(request, name, self._verify(request), request_id)
+                caller = self._verify(request)
+                if caller.allowed is not None:
+                    authorize(caller, "lambda", "Invoke", self._resource(caller, {"FunctionName": name}))
+                return await self._invoke.answer(request, name, caller, request_id)
             return await self._answer(request, request_id)
         except ServiceError as error:
             if error.status >= 500:
@@ -243,6 +248,7 @@ class FrontDoor:
             return await service.answer(request, request_id)
         caller = self._verify(request)
         operation, labels = route = self._wire.route(request.method, request.path, request.query)
+        authorize(caller, "lambda", operation.name, self._resource(caller, labels))
         if operation.name == "Invoke":  # written in another way: with a slash at the end
             return await self._invoke.answer(request, labels["FunctionName"], caller, request_id)
         values = self._wire.parse(route, request.query, request.headers, request.body)
@@ -252,6 +258,11 @@ class FrontDoor:
             REQUEST.set(request_id)
         output = await self._operations[operation.name](call, values)
         return output if isinstance(output, Streamed) else self._wire.serialise(operation, output)
+
+    def _resource(self, caller: Caller, labels: Mapping[str, str]) -> str:
+        """As refusals of what a caller may not do name it."""
+        name = labels.get("FunctionName", "").rpartition(":")[2]
+        return f"arn:aws:lambda:{self._region}:{caller.account}:function:{name}" if name else "*"
 
     def _too_large(self, method: str, path: str) -> ServiceError:
         if _invoked(method, path) is not None:
@@ -268,7 +279,7 @@ class FrontDoor:
 
     def _tick(self) -> None:
         self.date = formatdate(self._clock.now(), usegmt=True)
-        for connection in tuple(self.connections):
+        for connection in (*self.connections, *self.inner):
             connection.tick()
         self._ticker = asyncio.get_running_loop().call_later(_TICK, self._tick)
 

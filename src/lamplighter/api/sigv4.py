@@ -135,10 +135,10 @@ class Verifier:
         if found is None:
             raise UnrecognizedClientException(INVALID_TOKEN)
         session = self._session_of(claim.access_key)
-        if session is not None and self._clock.now() >= session.expires:
-            raise ExpiredTokenException(EXPIRED_TOKEN)
         if not hmac.compare_digest(token.encode(), (session.token if session else "").encode()):
             raise UnrecognizedClientException(INVALID_TOKEN)
+        if session is not None and self._clock.now() >= session.expires:
+            raise ExpiredTokenException(EXPIRED_TOKEN)
         return found
 
     def _check_scope(self, claim: Claim, stamp: str) -> None:

@@ -38,6 +38,7 @@ class ServerSandbox:
         self.exited: asyncio.Future[Exit] = loop.create_future()
         self.output = self.frames = -1
         self.xray_daemon: socket.socket | None = None
+        self.service_api: socket.socket | None = None
         self._owner = owner
         self._name = name
         self._spec = spec
@@ -194,6 +195,8 @@ class ServerSandbox:
             if descriptors:
                 self.xray_daemon = socket.socket(fileno=descriptors.pop(0))
                 self.xray_daemon.setblocking(False)
+                self.service_api = socket.socket(fileno=descriptors.pop(0))
+                self.service_api.setblocking(False)
             self._read_instead(descriptors)
         elif "socket" in body:
             self._take_socket(descriptors)
@@ -227,8 +230,9 @@ class ServerSandbox:
             self._status = None
         if self._running.done() and not self._running.cancelled() and not self._running.exception():
             self._running.result().close()
-        if self.xray_daemon is not None:
-            self.xray_daemon.close()
+        for given in (self.xray_daemon, self.service_api):
+            if given is not None:
+                given.close()
         for asked in self._sockets:
             asked.cancel()
         for descriptor in (self.output, self.frames, self._gauge, self._cpu[0] if self._cpu else -1):

@@ -46,6 +46,7 @@ class Sandbox(Protocol):
 
     runtime_api: socket.socket  # non-blocking TCP listener on 127.0.0.1:9001 inside the sandbox's network namespace
     xray_daemon: socket.socket | None  # UDP, what the guest sends to 169.254.100.1:2000; None without isolation
+    service_api: socket.socket | None  # listener on 127.0.0.1:4566 inside, for the service; None without isolation
     output: int  # non-blocking read end of the runtime's stdout and stderr, one pipe; closed by `end`
     frames: int  # the same of what the runtime writes as framed log records; -1: it has no way to
     exited: asyncio.Future[Exit]  # done as soon as the runtime process is gone, whatever the reason

@@ -26,6 +26,7 @@ from lamplighter.sandbox import guest, linux
 from lamplighter.sandbox.channel import Channel, Malformed, close_all
 
 RUNTIME_API = ("127.0.0.1", 9001)
+SERVICE_API = ("127.0.0.1", 4566)  # where people find Lamplighter outside, too
 BACKLOG = 128
 XRAY_DAEMON = ("169.254.100.1", 2000)  # AWS: spec 10.3
 _DATAGRAMS = 1 << 18  # bytes that may wait for the service to read them
@@ -74,8 +75,8 @@ def live(ground: Ground, preparation: Preparation) -> NoReturn:
         standing: Standing | None = None
         if packet is not None and "wait" in packet[0]:
             if not failure:
-                standing = _stand_by(made[2], packet[0])
-                _wait_beside(made[3], orders)
+                standing = _stand_by(made[1], packet[0])
+                _wait_beside(made[2], orders)
             packet = orders.receive()
         if packet is not None:
             order, (status_end, output, *rest) = packet
@@ -84,8 +85,8 @@ def live(ground: Ground, preparation: Preparation) -> NoReturn:
             try:
                 if failure:
                     raise failure
-                listener, daemon, runtime, child = made
-                sockets = [listener.detach(), daemon.detach()]
+                doors, runtime, child = made
+                sockets = [door.detach() for door in doors]
                 _furnish(order, mounts)
                 if standing:
                     close_all([output, *frames])
@@ -140,18 +141,16 @@ def describe(error: OSError) -> str:
     return f"{error.strerror} ({error.filename})" if error.filename else str(error.strerror)
 
 
-def _prepare(ground: Ground, preparation: Preparation) -> tuple[socket.socket, socket.socket, Channel, int]:
-    """Everything that doesn't depend on the function. Gives the Runtime API's listener, the X-Ray daemon's socket, a
-    channel to B and B's pid."""
+def _prepare(ground: Ground, preparation: Preparation) -> tuple[list[socket.socket], Channel, int]:
+    """Everything that doesn't depend on the function. Gives the sockets for the service (the Runtime API's
+    listener, the X-Ray daemon's, the listener of the service's own API), a channel to B and B's pid."""
     _write_proc(ground.proc, "self/oom_score_adj", _OOM_SCORE)
     for procs in preparation.cgroups:
         os.write(procs, b"0")  # may take 15 ms: the kernel waits for all CPUs to notice. Why empty ones are kept ready
     close_all(preparation.cgroups)
     linux.unshare(NAMESPACES)
     linux.loopback_up()
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-    listener.bind(RUNTIME_API)
-    listener.listen(BACKLOG)
+    listener, service = _listen(RUNTIME_API), _listen(SERVICE_API)
     linux.add_loopback_address(XRAY_DAEMON[0])
     daemon = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
     daemon.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _DATAGRAMS)
@@ -165,7 +164,14 @@ def _prepare(ground: Ground, preparation: Preparation) -> tuple[socket.socket, s
     if child == 0:
         _become_runtime(ground, Channel(theirs), preparation.uid)
     theirs.close()
-    return listener, daemon, Channel(ours), child
+    return [listener, daemon, service], Channel(ours), child
+
+
+def _listen(address: tuple[str, int]) -> socket.socket:
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    listener.bind(address)
+    listener.listen(BACKLOG)
+    return listener
 
 
 def _furnish(order: dict[str, Any], mounts: list[int]) -> None:

@@ -2,7 +2,8 @@
 
 A Protocol from the start, since in a cluster the worker is another node's (design, decision 7)."""
 
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from lamplighter.model.functions import FunctionVersion
@@ -50,6 +51,33 @@ class Workers(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+class Reach(Protocol):
+    """How the function of one environment gets at the service."""
+
+    @property
+    def defaults(self) -> Mapping[str, str]:
+        """Variables that the function's own win over."""
+        ...
+
+    @property
+    def credentials(self) -> Mapping[str, str]:
+        """Variables that nothing wins over: AWS_ACCESS_KEY_ID and so on."""
+        ...
+
+    async def listen(self, listener: socket.socket) -> None:
+        """Serve what connects there, inside of the sandbox, until `hang_up`; the socket stays its owner's."""
+        ...
+
+    def hang_up(self) -> None: ...
+
+    def close(self) -> None:
+        """The environment is gone: its credentials are worth nothing from now on. Idempotent."""
+        ...
+
+
+OpenReach = Callable[[FunctionVersion], Reach]
 
 
 class WorkerError(Exception):

@@ -22,7 +22,7 @@ from lamplighter.model.usage import Observe
 from lamplighter.sandbox.contract import Exit, Sandbox, SandboxError
 from lamplighter.worker import failures
 from lamplighter.worker.answer import Answer
-from lamplighter.worker.contract import WorkerError
+from lamplighter.worker.contract import Reach, WorkerError
 from lamplighter.worker.deadline import Deadline
 from lamplighter.worker.event_head import event_head
 from lamplighter.worker.figures import Figures
@@ -62,6 +62,7 @@ class LiveEnvironment:
         observe: Observe | None = None,
         initialization: str = "on-demand",
         segments: Take | None = None,
+        reach: Reach | None = None,
     ) -> None:
         self.function = function
         self._start_sandbox = start_sandbox
@@ -77,6 +78,7 @@ class LiveEnvironment:
         self._metadata = metadata
         self._api = RuntimeApi(self, metadata)
         self._daemon = XRayDaemon(segments)
+        self._reach = reach
         self._sandbox: Sandbox | None = None
         self.extensions: dict[str, str] = {}  # names by identifier, of those that have registered
         self._telemetry: TelemetryApi | None = None  # from the first subscription on
@@ -404,12 +406,16 @@ class LiveEnvironment:
         self._logs.attach(sandbox.output, sandbox.frames)
         await self._api.open(sandbox.runtime_api)
         self._daemon.open(sandbox.xray_daemon)
+        if self._reach is not None and sandbox.service_api is not None:
+            await self._reach.listen(sandbox.service_api)
         sandbox.exited.add_done_callback(partial(self._exited, sandbox))
 
     def _let_go(self) -> tuple[Sandbox | None, TelemetryApi | None]:
         """Hear nothing more from the sandbox in hand, if any, and tell it nothing but what telemetry still has."""
         self._api.close()
         self._daemon.close()
+        if self._reach is not None:
+            self._reach.hang_up()
         self._logs.detach()
         self._logs.tap = None
         self._platform.leave()

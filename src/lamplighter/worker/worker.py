@@ -18,7 +18,7 @@ from lamplighter.model.usage import Observe
 from lamplighter.runtimes.commands import READ_AT_START
 from lamplighter.sandbox.contract import Sandbox, SandboxError, Sandboxes, SandboxSpec
 from lamplighter.worker.application_levels import least_level
-from lamplighter.worker.contract import WorkerError
+from lamplighter.worker.contract import OpenReach, WorkerError
 from lamplighter.worker.environment import INIT_LIMIT, LiveEnvironment
 from lamplighter.worker.logs import Logs, OpenLog
 from lamplighter.worker.metadata import Metadata, zone_of
@@ -26,10 +26,6 @@ from lamplighter.worker.platform_log import PlatformLog
 
 # Gives what a sandbox of the runtime executes with these variables; None: what the sandbox itself knows to run.
 Commands = Callable[[str, Mapping[str, str]], Command | None]
-
-# Gives AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN (and what else the SDKs should find) for one
-# environment of the version.
-Credentials = Callable[[FunctionVersion], Mapping[str, str]]
 
 # Gives the name of what the sandboxes of a version are forks of: its runtime's, or a variant's.
 Forks = Callable[[FunctionVersion], Awaitable[str]]
@@ -77,7 +73,7 @@ class Worker:
         self,
         sandboxes: Sandboxes,
         clock: Clock,
-        credentials: Credentials,
+        reach: OpenReach | None = None,
         logs: OpenLog | None = None,
         init_limit: float = INIT_LIMIT,
         commands: Commands = lambda runtime, variables: None,
@@ -88,7 +84,7 @@ class Worker:
         self._sandboxes = sandboxes
         self._commands = commands
         self._clock = clock
-        self._credentials = credentials
+        self._reach = reach
         self._logs = logs
         self._init_limit = init_limit
         self._observe = observe
@@ -105,9 +101,14 @@ class Worker:
     async def start(self, function: FunctionVersion) -> LiveEnvironment:
         stream = log_stream(function, self._clock.now())
         metadata = Metadata(zone_of(function.id.region))
+        reach = None if self._reach is None else self._reach(function)
 
         async def start_sandbox() -> Sandbox:
-            secrets = {**self._credentials(function), "AWS_LAMBDA_METADATA_TOKEN": metadata.token}
+            secrets = {"AWS_LAMBDA_METADATA_TOKEN": metadata.token}
+            if reach is not None:
+                own = function.environment or {}
+                secrets |= {name: value for name, value in reach.defaults.items() if name not in own}
+                secrets |= reach.credentials
             spec = sandbox_spec(function, stream, secrets, self._commands)
             if self._forks is not None and spec.command is None:
                 spec = replace(spec, runtime=await self._forks(function))
@@ -116,6 +117,11 @@ class Worker:
                     return await self._sandboxes.start(spec)
             except TimeoutError:
                 raise SandboxError(f"no sandbox stood within {_START_LIMIT:.0f} s") from None
+
+        def ended(environment: LiveEnvironment) -> None:
+            self._environments.discard(environment)
+            if reach is not None:
+                reach.close()
 
         logs = Logs(
             self._clock, self._logs(function, stream) if self._logs is not None else None, least_level(function)
@@ -126,11 +132,12 @@ class Worker:
             logs,
             PlatformLog(function, logs, self._clock, stream),
             self._clock,
-            self._environments.discard,
+            ended,
             self._init_limit,
             metadata,
             self._observe,
             segments=None if self._segments is None else partial(self._segments, function),
+            reach=reach,
         )
         self._environments.add(environment)
         try:
