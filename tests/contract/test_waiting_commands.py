@@ -1,5 +1,6 @@
 """Commands that are started before anybody knows for which function."""
 
+import contextlib
 import json
 import os
 import signal
@@ -72,7 +73,8 @@ async def test_what_dies_while_it_waits_harms_nobody(mode: Isolation) -> None:
         await until(lambda: _waiting(bench), "one waits")
         before = _waiting(bench)
         for pid in before:
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         await until(lambda: not set(before) & set(_waiting(bench)), "it is gone")
         assert (await _start(bench, "two"))[2] == "code of two"
 

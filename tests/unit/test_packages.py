@@ -1,6 +1,5 @@
 """Zips as users make them, and as attackers do: nothing leaves the folder, nothing is larger than allowed."""
 
-import errno
 import io
 import os
 import stat
@@ -190,18 +189,31 @@ def test_the_limit_of_the_zip_itself():
         packages.check_size(52_428_801)
 
 
+def _followed(path: Path) -> Path:
+    """Where a path leads, also where what it names may yet come to be; loops and ways through files lead nowhere."""
+    at, links = Path("/"), 0
+    rest = [*path.parts[1:]]
+    while rest:
+        part = rest.pop(0)
+        step = at.parent if part == ".." else at / part
+        if step.is_symlink():
+            links += 1
+            if links > 40:
+                return path
+            target = Path(os.readlink(step))
+            rest = [*(target.parts[1:] if target.is_absolute() else target.parts), *rest]
+            step = Path("/") if target.is_absolute() else at
+        elif rest and step.is_file():
+            return path
+        at = step
+    return at
+
+
 def assert_nothing_leads_out(out: Path) -> None:
     """Neither the files nor the links, followed as the kernel does; `out` is alone in its folder."""
     for path in out.rglob("*"):
         assert path.is_symlink() or path.is_file() or path.is_dir()
-        try:
-            real = os.path.realpath(path, strict=True)
-        except FileNotFoundError:
-            real = os.path.realpath(path)
-        except OSError as error:
-            assert error.errno == errno.ELOOP
-            continue
-        assert Path(real).is_relative_to(os.path.realpath(out))
+        assert _followed(path).is_relative_to(os.path.realpath(out))
     assert [path.name for path in out.parent.iterdir()] == ["in"]
 
 

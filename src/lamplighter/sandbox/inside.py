@@ -76,7 +76,6 @@ def live(ground: Ground, preparation: Preparation) -> NoReturn:
         if packet is not None and "wait" in packet[0]:
             if not failure:
                 standing = _stand_by(made[1], packet[0])
-                _wait_beside(made[2], orders)
             packet = orders.receive()
         if packet is not None:
             order, (status_end, output, *rest) = packet
@@ -86,6 +85,9 @@ def live(ground: Ground, preparation: Preparation) -> NoReturn:
                 if failure:
                     raise failure
                 doors, runtime, child = made
+                if standing and os.waitpid(child, os.WNOHANG)[0] == child:  # it died meanwhile, and nobody need know
+                    standing = None
+                    runtime, child = _fork_runtime(ground, preparation.uid)
                 sockets = [door.detach() for door in doors]
                 _furnish(order, mounts)
                 if standing:
@@ -126,17 +128,6 @@ def _stand_by(runtime: Channel, wanted: dict[str, Any]) -> Standing:
     return Standing(order, output, frames)
 
 
-def _wait_beside(child: int, orders: Channel) -> None:
-    """Until there is an order. What dies before has nobody to tell of it, and its place is to be taken by another."""
-    ended = os.pidfd_open(child)
-    poll = select.poll()
-    poll.register(ended, select.POLLIN)
-    poll.register(orders, select.POLLIN)
-    if [descriptor for descriptor, _ in poll.poll()] == [ended]:
-        os._exit(1)
-    os.close(ended)
-
-
 def describe(error: OSError) -> str:
     return f"{error.strerror} ({error.filename})" if error.filename else str(error.strerror)
 
@@ -159,12 +150,17 @@ def _prepare(ground: Ground, preparation: Preparation) -> tuple[list[socket.sock
     for path in ground.masked:
         linux.mount("/dev/null", path, None, linux.MS_BIND)
     socket.sethostname(preparation.hostname)
+    return [listener, daemon, service], *_fork_runtime(ground, preparation.uid)
+
+
+def _fork_runtime(ground: Ground, uid: int) -> tuple[Channel, int]:
+    """A channel to B, and B's pid."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     child = os.fork()
     if child == 0:
-        _become_runtime(ground, Channel(theirs), preparation.uid)
+        _become_runtime(ground, Channel(theirs), uid)
     theirs.close()
-    return [listener, daemon, service], Channel(ours), child
+    return Channel(ours), child
 
 
 def _listen(address: tuple[str, int]) -> socket.socket:
