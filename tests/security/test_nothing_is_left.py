@@ -30,7 +30,7 @@ from support.sandbox_server import (
 )
 
 MODES = pytest.mark.parametrize("mode", [pytest.param("full", marks=pytest.mark.root), "user", "none"])
-STARTS = 40
+STARTS = int(os.environ.get("LAMPLIGHTER_TEST_STARTS", "60"))  # 1000 for the long form
 
 
 @MODES
@@ -60,6 +60,26 @@ async def test_after_many_starts_and_ends_nothing_is_left_of_them(mode: Isolatio
     await until(lambda: not any(_alive(pid) for pid in left), "everything has ended")
     assert not run_dir.exists()
     assert not cgroup_parents(run_dir)
+
+
+@MODES
+@story
+async def test_kill_9_of_a_fork_server_leaves_nothing_and_the_next_start_works(mode: Isolation) -> None:
+    async with serving(mode) as bench:
+        await bench.guest()
+        served = serving_process(bench.server)
+        before = descendants(served)
+        (forkserver,) = [pid for pid in before if _parent(pid) == served]
+        os.kill(forkserver, signal.SIGKILL)
+        await until(lambda: not any(_alive(pid) for pid in before), "its sandboxes have ended with it")
+        guest = await bench.guest()
+        assert await guest.run("result = 1") == 1
+        await guest.end()
+        await until(lambda: len(descendants(bench.server)) == _resting(mode), "only empty sandboxes wait")
+        await until(
+            lambda: len(cgroups_of(bench.run_dir)) in (0, _empty_kept(mode) * len(hierarchies())),
+            "groups of the dead are removed",
+        )
 
 
 _SERVICE = """
