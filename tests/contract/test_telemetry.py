@@ -172,17 +172,20 @@ def subscribe():
     asked = {"schemaVersion": "2025-01-29", "types": ["platform", "function"], "buffering": {"timeoutMs": 25},
              "destination": {"protocol": "HTTP", "URI": f"http://sandbox.localdomain:{server.server_port}"}}
     url = f"http://{os.environ['AWS_LAMBDA_RUNTIME_API']}/2022-07-01/telemetry"
-    head = {"Lambda-Extension-Identifier": "the-id"}
+    head = {"Lambda-Extension-Identifier": identifier}
     with urllib.request.urlopen(urllib.request.Request(url, json.dumps(asked).encode(), head, method="PUT")) as reply:
         return reply.status, reply.read().decode()
-def patiently():
+def call(path, body, **head):
+    url = f"http://{os.environ['AWS_LAMBDA_RUNTIME_API']}/2020-01-01/extension/{path}"
+    head = {name.replace("_", "-"): value for name, value in head.items()}
+    return urllib.request.urlopen(urllib.request.Request(url, body, head))
+def follow():
     while True:
-        try:
-            return subscribe()
-        except urllib.error.HTTPError as error:
-            assert json.load(error)["errorType"] == "Extension.UnknownExtensionIdentifier"
-            time.sleep(0.01)
-subscribed = patiently()
+        call("event/next", None, lambda_extension_identifier=identifier).read()
+reply = call("register", b'{"events": ["INVOKE"]}', lambda_extension_name="watcher")
+identifier = reply.headers["Lambda-Extension-Identifier"]
+subscribed = subscribe()
+threading.Thread(target=follow, daemon=True).start()
 def talk(event, context):
     print("said", event)
 def collected(event, context):
@@ -203,7 +206,6 @@ async def test_an_environment_tells_its_subscriber_of_everything(tmp_path: Path)
     (tmp_path / "app.py").write_text(SUBSCRIBER)
     worker = Worker(PlainSandboxes(tmp_path), SystemClock())
     environment = await worker.start(version(handler="app.handler", timeout=30))
-    environment.extensions["the-id"] = "watcher"  # as if it had registered
     try:
         await environment.run(invocation(b"1"))
         await until(lambda: not environment.busy, "the phase is over")
@@ -213,9 +215,10 @@ async def test_an_environment_tells_its_subscriber_of_everything(tmp_path: Path)
     subscribed, events, late = json.loads(outcome.payload)
     assert subscribed == [200, '"OK"']
     assert late == "Telemetry.SubscriptionClosed"
-    assert [event["type"] for event in events][:8] == [
+    assert [event["type"] for event in events][:9] == [
         "platform.initStart",
         "platform.telemetrySubscription",
+        "platform.extension",
         "platform.initRuntimeDone",
         "platform.initReport",
         "platform.start",
@@ -224,4 +227,5 @@ async def test_an_environment_tells_its_subscriber_of_everything(tmp_path: Path)
         "platform.report",
     ]
     assert events[1]["record"] == {"name": "watcher", "state": "Subscribed", "types": ["platform", "function"]}
-    assert events[5]["record"] == "said 1"
+    assert events[2]["record"] == {"name": "watcher", "state": "Ready", "events": ["INVOKE"]}
+    assert events[6]["record"] == "said 1"

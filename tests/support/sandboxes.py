@@ -22,7 +22,8 @@ class PlainSandbox:
         self.xray_daemon: socket.socket | None = None
         self.service_api: socket.socket | None = None
         self.output = output
-        self.frames = -1
+        self.frames = self.extension_output = -1
+        self.extensions: dict[str, asyncio.Future[Exit]] = {}
         self.process = process
         self.ended = False
         self._loop = asyncio.get_running_loop()
@@ -36,6 +37,12 @@ class PlainSandbox:
         code = self.process.wait()
         if not self.exited.done():
             self.exited.set_result(Exit(code=code) if code >= 0 else Exit(signal=-code))
+
+    def start_runtime(self) -> None:
+        """It runs: there are no extensions."""
+
+    def signal_runtime(self, number: int) -> None:
+        """Only asked for where there are extensions."""
 
     def memory_peak(self) -> int | None:
         return 40 * 1048576

@@ -36,7 +36,8 @@ class ServerSandbox:
     def __init__(self, owner: "ServerSandboxes", name: int, spec: SandboxSpec) -> None:
         loop = asyncio.get_running_loop()
         self.exited: asyncio.Future[Exit] = loop.create_future()
-        self.output = self.frames = -1
+        self.output = self.frames = self.extension_output = -1
+        self.extensions: dict[str, asyncio.Future[Exit]] = {}
         self.xray_daemon: socket.socket | None = None
         self.service_api: socket.socket | None = None
         self._owner = owner
@@ -71,6 +72,18 @@ class ServerSandbox:
             descriptor, version = self._cpu
             with contextlib.suppress(OSError):  # ENODEV: its cgroup is gone
                 os.pwrite(descriptor, cpu_quota(version, limits(self._spec.memory_size) if limited else None), 0)
+
+    def start_runtime(self) -> None:
+        """contract.Sandbox"""
+        self._tell({"go": True})
+
+    def signal_runtime(self, number: int) -> None:
+        """contract.Sandbox"""
+        self._tell({"signal": number})
+
+    def _tell(self, body: dict[str, Any]) -> None:
+        if self.extensions and self._status is not None:
+            self._status.send(body)
 
     async def connect(self, port: int) -> socket.socket:
         """contract.Sandbox: with a socket of the sandbox's own network namespace, and to its loopback alone."""
@@ -171,7 +184,7 @@ class ServerSandbox:
         """The server has taken it down."""
         self._on_status()  # what it said last may still be on its way up here, and is more to the point
         self.failed(reason or "it ended while starting")
-        self._exit(Exit(signal=9))
+        self._exit_all()
         if not self._gone.done():
             self._gone.set_result(None)
 
@@ -185,12 +198,17 @@ class ServerSandbox:
                 asyncio.get_running_loop().remove_reader(self._status)
                 self._status.close()
                 self._status = None
-                self._exit(Exit(signal=9))  # no word from its pid 1: killed. The server's "ended" follows
+                self._exit_all()  # no word from its pid 1: killed. The server's "ended" follows
                 return
             self._understand(*packet)
 
     def _understand(self, body: dict[str, Any], descriptors: list[int]) -> None:
         if "running" in body and descriptors and not self._running.done():
+            if body.get("extensions"):
+                loop = asyncio.get_running_loop()
+                self.extensions = {name: loop.create_future() for name in body["extensions"]}
+                self.extension_output = descriptors.pop()
+                os.set_blocking(self.extension_output, False)
             self._running.set_result(socket.socket(fileno=descriptors.pop(0)))
             if descriptors:
                 self.xray_daemon = socket.socket(fileno=descriptors.pop(0))
@@ -203,7 +221,11 @@ class ServerSandbox:
         elif "failed" in body:
             self.failed(body["failed"], body.get("errno"))
         elif "code" in body:
-            self._exit(Exit(code=body["code"], signal=body["signal"], refusal=body["refusal"]))
+            how = Exit(code=body["code"], signal=body["signal"], refusal=body["refusal"])
+            if "extension" in body:
+                self.extensions[body["extension"]].set_result(how)
+            else:
+                self._exit(how)
         close_all(descriptors)
 
     def _read_instead(self, descriptors: list[int]) -> None:
@@ -222,6 +244,14 @@ class ServerSandbox:
             self.memory_peak()
             self.exited.set_result(how)
 
+    def _exit_all(self) -> None:
+        """Nothing of it is left."""
+        killed = Exit(signal=9)
+        self._exit(killed)
+        for exited in self.extensions.values():
+            if not exited.done():
+                exited.set_result(killed)
+
     def _close(self) -> None:
         self._limiter.cancel()
         if self._status:
@@ -235,11 +265,13 @@ class ServerSandbox:
                 given.close()
         for asked in self._sockets:
             asked.cancel()
-        for descriptor in (self.output, self.frames, self._gauge, self._cpu[0] if self._cpu else -1):
+        outputs = (self.output, self.frames, self.extension_output)
+        for descriptor in (*outputs, self._gauge, self._cpu[0] if self._cpu else -1):
             if descriptor >= 0:
                 os.close(descriptor)
-        self.output, self.frames, self._gauge, self._cpu = -1, -1, -1, None
-        self._exit(Exit(signal=9))
+        self.output = self.frames = self.extension_output = self._gauge = -1
+        self._cpu = None
+        self._exit_all()
 
 
 class ServerSandboxes:

@@ -50,6 +50,16 @@ class Sandbox(Protocol):
     output: int  # non-blocking read end of the runtime's stdout and stderr, one pipe; closed by `end`
     frames: int  # the same of what the runtime writes as framed log records; -1: it has no way to
     exited: asyncio.Future[Exit]  # done as soon as the runtime process is gone, whatever the reason
+    extensions: dict[str, asyncio.Future[Exit]]  # the external ones that were started, by name, and their ends
+    extension_output: int  # as `output`, of all of them together; -1: there are none
+
+    def start_runtime(self) -> None:
+        """Where there are `extensions`, the runtime waits for this, so that they come first."""
+        ...
+
+    def signal_runtime(self, number: int) -> None:
+        """Where there are `extensions`, send the runtime a signal; they outlive it."""
+        ...
 
     def memory_peak(self) -> int | None:
         """Bytes, the most memory used so far by all of the sandbox's processes; None where cgroups can't tell."""

@@ -151,8 +151,9 @@ def _end_of(main: Callable[[], NoReturn]) -> int:
     return code & 0xFF
 
 
-def end_of(status: int, report: int) -> bytes:
-    """What the service is told of a runtime that ended with this wait status. report: the other end of its REPORT."""
+def end_of(status: int, report: int, extension: str | None = None) -> bytes:
+    """What the service is told of a runtime, or of the extension of this name, that ended with this wait status.
+    report: the other end of its REPORT."""
     signalled = os.WIFSIGNALED(status)
     os.set_blocking(report, False)
     try:
@@ -164,5 +165,6 @@ def end_of(status: int, report: int) -> bytes:
             "code": None if signalled else os.WEXITSTATUS(status),
             "signal": os.WTERMSIG(status) if signalled else None,
             "refusal": refusal or None,
+            **({} if extension is None else {"extension": extension}),
         }
     ).encode()

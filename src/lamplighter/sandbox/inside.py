@@ -22,8 +22,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from lamplighter.sandbox import guest, linux
+from lamplighter.sandbox import extensions, guest, linux
 from lamplighter.sandbox.channel import Channel, Malformed, close_all
+from lamplighter.sandbox.extensions import Company
 
 RUNTIME_API = ("127.0.0.1", 9001)
 SERVICE_API = ("127.0.0.1", 4566)  # where people find Lamplighter outside, too
@@ -88,16 +89,21 @@ def live(ground: Ground, preparation: Preparation) -> NoReturn:
                 if standing and os.waitpid(child, os.WNOHANG)[0] == child:  # it died meanwhile, and nobody need know
                     standing = None
                     runtime, child = _fork_runtime(ground, preparation.uid)
-                sockets = [door.detach() for door in doors]
                 _furnish(order, mounts)
+                company = _accompany(ground, preparation, order["variables"]) if len(mounts) > 1 else None
+                passed = [door.detach() for door in doors]
                 if standing:
                     close_all([output, *frames])
-                    standing.go(order["variables"])
-                    status.send({"running": True}, [*sockets, standing.output, standing.frames])
+                    passed += [standing.output, standing.frames]
+                    standing.go(order["variables"], company)
                 else:
-                    runtime.send({"variables": order["variables"], "command": order["command"]}, [output, *frames])
-                    status.send({"running": True}, sockets)
-                _watch(ground, status, runtime, child)
+                    _go(runtime, order, [output, *frames], company)
+                if company:
+                    names = [process.name for process in company.processes.values()]
+                    status.send({"running": True, "extensions": names}, [*passed, company.output])
+                else:
+                    status.send({"running": True}, passed)
+                _watch(ground, status, runtime, child, company)
             except OSError as error:
                 status.send({"failed": describe(error), "errno": error.errno})
     finally:
@@ -112,9 +118,28 @@ class Standing:
     output: int
     frames: int
 
-    def go(self, variables: dict[str, str]) -> None:
+    def go(self, variables: dict[str, str], company: Company | None) -> None:
+        told = json.dumps(variables).encode()
+        if company:
+            company.gate, company.parting = self.order, told
+            return
         with open(self.order, "wb") as pipe:
-            pipe.write(json.dumps(variables).encode())
+            pipe.write(told)
+
+
+def _go(runtime: Channel, order: dict[str, Any], ends: list[int], company: Company | None) -> None:
+    """Let B become the runtime, at once or when its company's gate is opened."""
+    told = {"variables": order["variables"], "command": order["command"]}
+    if company:
+        gate, company.gate = os.pipe2(os.O_CLOEXEC)
+        ends, told = [*ends, gate], {**told, "gate": True}
+    runtime.send(told, ends)
+
+
+def _accompany(ground: Ground, preparation: Preparation, variables: dict[str, str]) -> Company | None:
+    """Start what the layers bring to run beside the runtime, confined as it is."""
+    names = extensions.find()
+    return extensions.start(names, variables, lambda: _confine(ground, preparation.uid)) if names else None
 
 
 def _stand_by(runtime: Channel, wanted: dict[str, Any]) -> Standing:
@@ -181,21 +206,15 @@ def _furnish(order: dict[str, Any], mounts: list[int]) -> None:
 def _become_runtime(ground: Ground, orders: Channel, uid: int) -> NoReturn:
     """Be B. Whatever goes wrong here is this sandbox's own death, and visible as an exit with code 1."""
     try:
-        os.setsid()
-        os.umask(0o022)
-        _drop_to_user(ground, uid)
-        guest.limit_resources()  # after the user namespace, so that its processes are counted for it alone
-        linux.drop_capabilities()
-        linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
-        # A debugger of the guest's own may look at it, and /proc/self is its own. Nobody else's processes are in sight.
-        linux.prctl(linux.PR_SET_DUMPABLE, 1)
-        linux.install_seccomp(ground.seccomp)
+        _confine(ground, uid)
         if ground.main:
             guest.forget_ourselves(ground.client, ground.client_path)
         packet = orders.receive()
         if packet is not None:
             order, (output, *frames) = packet
             command, variables = order["command"], order["variables"]
+            if "gate" in order:
+                os.read(frames.pop(), 1)  # the extensions come first
             if "waits" in order:
                 guest.wire_descriptors(output, None, frames[:1], variables, frames[1])
                 guest.execute(command, variables)
@@ -208,6 +227,19 @@ def _become_runtime(ground: Ground, orders: Channel, uid: int) -> NoReturn:
             guest.run(ground.main)
     finally:
         os._exit(1)
+
+
+def _confine(ground: Ground, uid: int) -> None:
+    """Give up everything that a guest must not have."""
+    os.setsid()
+    os.umask(0o022)
+    _drop_to_user(ground, uid)
+    guest.limit_resources()  # after the user namespace, so that its processes are counted for it alone
+    linux.drop_capabilities()
+    linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
+    # A debugger of the guest's own may look at it, and /proc/self is its own. Nobody else's processes are in sight.
+    linux.prctl(linux.PR_SET_DUMPABLE, 1)
+    linux.install_seccomp(ground.seccomp)
 
 
 def _drop_to_user(ground: Ground, uid: int) -> None:
@@ -236,16 +268,13 @@ def _write_proc(proc: int, name: str, value: bytes) -> None:
         os.close(descriptor)
 
 
-def _watch(ground: Ground, status: Channel, runtime: Channel, child: int) -> NoReturn:
+def _watch(ground: Ground, status: Channel, runtime: Channel, child: int, company: Company | None) -> NoReturn:
     """Be pid 1 with no privilege left: reap orphans, tell how the runtime ended, and hand out sockets of this network
-    namespace, which the service connects to what listens here (it is the way telemetry takes to an extension)."""
-    report = fcntl.fcntl(runtime, fcntl.F_DUPFD, 5)  # first out of the way of the numbers it and status get
-    os.dup2(status.fileno(), 3)
-    os.dup2(report, 4)
-    os.dup2(os.open("/dev/null", os.O_RDWR), 0)
-    os.dup2(0, 1)
-    os.dup2(0, 2)
-    linux.close_from(5)
+    namespace, which the service connects to what listens here (it is the way telemetry takes to an extension).
+
+    With extensions, the runtime's end is not yet ours: they are to hear of it. And the one privilege to send the
+    runtime, another user's process, a signal is kept."""
+    _keep([status.fileno(), runtime.fileno()], company)
     service = Channel(socket.socket(fileno=3))
     service.sock.setblocking(False)
     woken, waker = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -254,30 +283,60 @@ def _watch(ground: Ground, status: Channel, runtime: Channel, child: int) -> NoR
     poll = select.poll()
     poll.register(woken, select.POLLIN)
     poll.register(3, select.POLLIN)
+    if company:
+        linux.prctl(linux.PR_SET_KEEPCAPS, 1)
     if ground.init_uid:
         os.setgroups([])
         os.setresgid(*[ground.init_uid] * 3)
         os.setresuid(*[ground.init_uid] * 3)
     linux.prctl(linux.PR_SET_DUMPABLE, 0)  # the guest can't look into us, whatever its uid
-    linux.drop_capabilities()
+    linux.drop_capabilities(but=linux.CAP_KILL if company else 0)
     linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
     linux.install_seccomp(ground.seccomp)
+    running = child  # 0 once it is reaped: its number may be another's then
     while True:
-        pid, result = os.waitpid(-1, os.WNOHANG)  # there is a child: the runtime, until we exit
+        try:
+            pid, result = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:  # runtime and extensions are gone, and the service is about to end us
+            pid = result = 0
         if pid == child:
             os.write(3, guest.end_of(result, 4))
-            os._exit(0)
+            if not company:
+                os._exit(0)
+            running = 0
+        elif company and pid in company.processes:
+            process = company.processes.pop(pid)
+            os.write(3, guest.end_of(result, process.report, process.name))
         if pid:
             continue
         for descriptor, _ in poll.poll():
             if descriptor == woken:
                 os.read(woken, 4096)
-            elif not _hand_out(service):
+            elif not _obey(service, running, company):
                 poll.unregister(3)
 
 
-def _hand_out(service: Channel) -> bool:
-    """Answer one request for a socket; False once the service is gone, which our fork server will tell us harder."""
+def _keep(descriptors: list[int], company: Company | None) -> None:
+    """Of all descriptors these alone, as 3, 4 and so on, and those of the company after them."""
+    if company:
+        descriptors = [*descriptors, company.gate, *[process.report for process in company.processes.values()]]
+    first, end = 3, 3 + len(descriptors)
+    moved = [fcntl.fcntl(descriptor, fcntl.F_DUPFD, end) for descriptor in descriptors]  # out of each other's way
+    for number, descriptor in enumerate(moved, first):
+        os.dup2(descriptor, number)
+    if company:
+        company.gate = first + 2
+        for number, process in enumerate(company.processes.values(), first + 3):
+            process.report = number
+    os.dup2(os.open("/dev/null", os.O_RDWR), 0)
+    os.dup2(0, 1)
+    os.dup2(0, 2)
+    linux.close_from(end)
+
+
+def _obey(service: Channel, runtime: int, company: Company | None) -> bool:
+    """Do what the service asks for: a socket, or with extensions to let the runtime go or to signal it. False once the
+    service is gone, which our fork server will tell us harder."""
     try:
         packet = service.receive()
     except (BlockingIOError, Malformed):
@@ -285,6 +344,16 @@ def _hand_out(service: Channel) -> bool:
     if packet is None:
         return False
     close_all(packet[1])
+    if "go" in packet[0]:
+        if company and company.gate >= 0:
+            os.write(company.gate, company.parting)
+            os.close(company.gate)
+            company.gate = -1
+        return True
+    if "signal" in packet[0]:
+        if company and runtime:
+            os.kill(runtime, packet[0]["signal"])
+        return True
     try:
         made = [socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC).detach()]
     except OSError:

@@ -49,6 +49,8 @@ PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS = 38
 SECCOMP_MODE_FILTER = 2
 
+CAP_KILL = 1 << 5  # as a mask
+
 _OPEN_TREE_CLONE = 1
 _O_CLOEXEC = os.O_CLOEXEC
 _AT_EMPTY_PATH = 0x1000
@@ -173,13 +175,15 @@ def prctl(option: int, value: int = 0) -> None:
     _done(_libc.prctl(option, ctypes.c_ulong(value), zero, zero, zero), f"prctl({option})")
 
 
-def drop_capabilities() -> None:
-    """Empty every capability set, the bounding set first (that needs CAP_SETPCAP). There is no way back."""
+def drop_capabilities(but: int = 0) -> None:
+    """Empty every capability set, the bounding set first (that needs CAP_SETPCAP). There is no way back.
+
+    but: a mask of those that this process keeps, and nothing that it executes will get."""
     for capability in range(64):
         if _libc.prctl(PR_CAPBSET_DROP, ctypes.c_ulong(capability), 0, 0, 0) < 0:
             break  # EINVAL: past the last capability this kernel knows. EPERM shows in the check of our tests
     header = struct.pack("=Ii", _CAPABILITY_VERSION_3, 0)
-    _done(_libc.capset(header, bytes(24)), "capset")
+    _done(_libc.capset(header, struct.pack("=6I", but, but, 0, 0, 0, 0)), "capset")
 
 
 def install_seccomp(program: bytes) -> None:

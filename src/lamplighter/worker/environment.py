@@ -22,9 +22,11 @@ from lamplighter.model.usage import Observe
 from lamplighter.sandbox.contract import Exit, Sandbox, SandboxError
 from lamplighter.worker import failures
 from lamplighter.worker.answer import Answer
+from lamplighter.worker.company import Company, Reason
 from lamplighter.worker.contract import Reach, WorkerError
 from lamplighter.worker.deadline import Deadline
 from lamplighter.worker.event_head import event_head
+from lamplighter.worker.extensions import Extension
 from lamplighter.worker.figures import Figures
 from lamplighter.worker.lifecycle import Signal, State, follow
 from lamplighter.worker.logs import Logs
@@ -80,7 +82,8 @@ class LiveEnvironment:
         self._daemon = XRayDaemon(segments)
         self._reach = reach
         self._sandbox: Sandbox | None = None
-        self.extensions: dict[str, str] = {}  # names by identifier, of those that have registered
+        self._company = Company(self, function, None, logs, clock)  # of the sandbox in hand
+        self._reason: Reason = "spindown"  # why that one is let go
         self._telemetry: TelemetryApi | None = None  # from the first subscription on
         self._init_error: tuple[bytes, str] | None = None  # what the runtime posted in init: payload, error type
         # Of the invocation in hand.
@@ -151,20 +154,36 @@ class LiveEnvironment:
     # What the runtime says (runtime_api.Listener)
 
     def asked(self) -> None:
+        company = self._company
+        company.api.table.open = False
+        if company.present:
+            company.waited_for = True
+            if self._state is State.ANSWERED:
+                assert self._invocation is not None
+                self._figures.runtime_done(self._invocation)
+            if not company.settled:
+                return
+        self._over()
+
+    def _over(self) -> None:
+        """Runtime and extensions wait for what comes next: init, or the phase, is over."""
         state = self._state
+        self._company.waited_for = False
         self._state = follow(state, Signal.ASKED)
         if state is State.ANSWERED:
             self._resets = 0
             self._finish("success", None, False)
         elif state is State.SUPPRESSED_INIT:
             self._limit_cpu()
+            self._company.tell(self._platform.extension)
             self._platform.init_ended("invoke", "success", None, self._figures.init_time())
             self._give()
         else:
             self._limit_cpu()
             duration = self._figures.init_done()
             if self._logs.wanted:
-                self._logs.drain()  # what was written in init comes before the first START
+                self._drain()  # what was written in init comes before the first START
+            self._company.tell(self._platform.extension)
             self._platform.init_ended("init", "success", None, duration)
             if self._invocation is not None:
                 self._open()
@@ -203,18 +222,53 @@ class LiveEnvironment:
         self._loop.call_later(_LEAVE, self._gone, self._sandbox, Exit())
 
     def subscribe(self, api: Api, identifier: str, body: bytes) -> None:
-        name = self.extensions.get(identifier)
-        if name is None:
-            raise Refused(403, "Extension.UnknownExtensionIdentifier", "Unknown extension " + identifier)
-        assert self._sandbox is not None
+        name = self._company.api.table.get(identifier).name
+        if self._sandbox is None:  # it is being shut down
+            raise Refused(403, "Telemetry.SubscriptionClosed", "Telemetry API subscription is closed already")
         if self._telemetry is None:
             self._telemetry = TelemetryApi(self._sandbox.connect, self._clock, self.function.log_format == "JSON")
         self._telemetry.open = self._state in (State.INIT, State.SUPPRESSED_INIT)
         asked = self._telemetry.subscribe(name, api, body)
         if self._telemetry.wants("function"):
             self._logs.tap = self._telemetry.function
+        if self._telemetry.wants("extension"):
+            self._company.output.tap = self._telemetry.extension
         self._platform.join(self._telemetry)
         self._platform.subscribed(api, name, list(asked.types))
+
+    # What extensions do (company.Listener)
+
+    def extension_asked(self) -> None:
+        if self._company.waited_for and self._company.settled:
+            self._over()
+
+    def extension_failed(self, extension: Extension, exit: Exit | None) -> None:
+        """Settled when it exits, as it should after it posted an error."""
+        gone = partial(self._extension_gone, self._sandbox, extension)
+        if exit is None:
+            self._loop.call_later(_LEAVE, gone, exit)
+        else:
+            gone(exit)
+
+    def _extension_gone(self, sandbox: Sandbox | None, extension: Extension, exit: Exit | None) -> None:
+        if sandbox is None or sandbox is not self._sandbox:
+            return
+        initializing = self._state in (State.INIT, State.SUPPRESSED_INIT)
+        posted = extension.error_type is not None
+        error_type, reason = failures.extension_failure(exit, initializing, posted)
+        extension.error_type = extension.error_type or error_type
+        request_id = self._invocation.request_id if self._invocation is not None else ""
+        payload = failures.extension_failed(request_id, error_type, reason)
+        if initializing:
+            self._fail_init(payload, error_type, f"{reason}\n{error_type}")
+        elif self._state is State.READY:
+            self._reason = "failure"
+            self._die(Signal.EXITED)
+        else:
+            self._drain()
+            self._platform.crashed(request_id, f"{reason}\n{error_type}")
+            told = failures.TRUNCATED if self._begun_to_stream() else error_type
+            self._fail(Signal.EXITED, payload, "error", error_type, error_type=told)
 
     def read(self) -> None:
         """Answered, and maybe asked again: now whoever waits may go on. With a tail, when the phase is over."""
@@ -239,6 +293,8 @@ class LiveEnvironment:
         assert invocation is not None
         self._state = follow(self._state, Signal.GIVEN)
         deadline = self._clock.now() + self._deadline.at - self._loop.time()
+        if self._company.present:
+            self._company.invoke(invocation, int(deadline * 1000))
         head = event_head(invocation, int(deadline * 1000))
         self._api.give(invocation.request_id, head, invocation.payload, self._stream)
 
@@ -282,6 +338,7 @@ class LiveEnvironment:
         if self._state is not State.ANSWERED or self._broken:
             self._outcome = Outcome(payload, "Unhandled", error_type=error_type)
         self._state = follow(self._state, signal)
+        self._reason = "timeout" if signal is Signal.TIMED_OUT else "failure"
         self._finish(status, cause, True)
         self._resets += 1
         if self._resets < RESETS:
@@ -325,6 +382,7 @@ class LiveEnvironment:
                 reason = failures.reason(exit)
                 self._fail_init(failures.exited(request_id, exit), failures.exit_type(exit), reason)
         elif self._state is State.READY:
+            self._reason = "failure"
             self._die(Signal.EXITED)
         else:
             assert self._invocation is not None
@@ -344,8 +402,10 @@ class LiveEnvironment:
 
     def _fail_init(self, payload: bytes, error_type: str | None, reason: str | None = None) -> None:
         """`error_type` None: init took too long. `reason`: for the log of the invocation that it is the end of."""
-        self._logs.drain()
+        self._drain()
         status = "error" if error_type else "timeout"
+        self._reason = "failure" if error_type else "timeout"
+        self._company.tell(self._platform.extension)
         if self._state is State.SUPPRESSED_INIT:
             assert self._invocation is not None
             self._platform.init_ended("invoke", status, error_type, self._figures.init_time())
@@ -365,13 +425,16 @@ class LiveEnvironment:
     def _repeat_init(self) -> None:
         """Once more, at the expense of the invocation's own time."""
         self._state = follow(self._state, Signal.REPEATED)
-        self._open()
-        self._platform.init_started("invoke")
+        self._deadline.clear()
         self._repetition = self._loop.create_task(self._start_again())
 
     async def _start_again(self) -> None:
         assert self._stopping is not None
         await asyncio.wait([self._stopping])  # not itself: it goes on if this is cancelled
+        if self._state is not State.SUPPRESSED_INIT:
+            return
+        self._open()  # extensions' time to shut down was not the invocation's
+        self._platform.init_started("invoke")
         try:
             await self._start()
         except (SandboxError, OSError) as error:
@@ -402,7 +465,9 @@ class LiveEnvironment:
         if self._state is State.INIT:
             self._deadline.set(self._init_limit)
         self._sandbox = sandbox
-        self._api = RuntimeApi(self, self._metadata)
+        self._company = Company(self, self.function, sandbox, self._logs, self._clock)
+        self._reason = "spindown"
+        self._api = RuntimeApi(self, self._metadata, self._company.api)
         self._logs.attach(sandbox.output, sandbox.frames)
         await self._api.open(sandbox.runtime_api)
         self._daemon.open(sandbox.xray_daemon)
@@ -411,17 +476,30 @@ class LiveEnvironment:
         sandbox.exited.add_done_callback(partial(self._exited, sandbox))
 
     def _let_go(self) -> tuple[Sandbox | None, TelemetryApi | None]:
-        """Hear nothing more from the sandbox in hand, if any, and tell it nothing but what telemetry still has."""
+        """Hear nothing more from the sandbox in hand, if any, and tell it nothing but that it is to end, and what
+        telemetry still has."""
+        sandbox, self._sandbox = self._sandbox, None
+        telemetry, self._telemetry = self._telemetry, None
+        if sandbox is not None and self._company.present:
+            self._api.retire()
+        else:
+            self._unplug()
+        return sandbox, telemetry
+
+    def _unplug(self) -> None:
         self._api.close()
         self._daemon.close()
         if self._reach is not None:
             self._reach.hang_up()
+        self._drain()
+        self._company.output.detach()
         self._logs.detach()
         self._logs.tap = None
         self._platform.leave()
-        sandbox, self._sandbox = self._sandbox, None
-        telemetry, self._telemetry = self._telemetry, None
-        return sandbox, telemetry
+
+    def _drain(self) -> None:
+        self._company.output.drain()
+        self._logs.drain()
 
     def _put_away(self) -> None:
         """End the sandbox in hand, or the one that is being started; there may be another after it."""
@@ -439,6 +517,10 @@ class LiveEnvironment:
 
     async def _stop(self, sandbox: Sandbox | None, telemetry: TelemetryApi | None) -> None:
         try:
+            if sandbox is not None and self._company.present:
+                last = [] if telemetry is None else [telemetry.finish(_FLUSH)]
+                await asyncio.gather(self._company.shut_down(self._reason), *last)
+                self._unplug()
             if telemetry is not None:
                 await telemetry.finish(_FLUSH)
                 await telemetry.close()

@@ -76,6 +76,24 @@ def exited(request_id: str, exit: Exit) -> bytes:
     return orjson.dumps({"errorType": exit_type(exit), "errorMessage": message})
 
 
+def extension_failure(exit: Exit | None, initializing: bool, posted: bool) -> tuple[str, str]:
+    """Error type and reason of an extension that failed: how it exited, if it has, and whether it `posted` that it
+    would have to."""
+    if exit is not None and exit.refusal is not None:
+        return "Extension.LaunchError", exit.refusal
+    if exit is not None and exit.signal is not None:
+        how = f"signal: {SIGNALS.get(exit.signal, f'signal {exit.signal}')}"
+    else:
+        how = f"exit code {(exit.code if exit is not None else None) or 0}"
+    if posted:
+        return "Extension.InitError" if initializing else "Extension.ExitError", how
+    return "Extension.Crash", how
+
+
+def extension_failed(request_id: str, error_type: str, reason: str) -> bytes:
+    return orjson.dumps({"errorType": error_type, "errorMessage": f"RequestId: {request_id} Error: {reason}"})
+
+
 def timed_out(request_id: str, timeout: int) -> bytes:
     """`timeout`: seconds, the function's."""
     message = f"RequestId: {request_id} Error: Task timed out after {timeout:.2f} seconds"

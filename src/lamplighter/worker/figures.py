@@ -42,6 +42,7 @@ class Figures:
         self._told: tuple[float, float, int] | None = None  # of the answer: first and last byte, size
         self._failed = False  # the answer is an error
         self._traced = False
+        self._runtime_over: float | None = None  # when the runtime had done its part, if extensions went on
         self._peak: int | None = None  # of the memory, as of then
         self._peak_at = float("-inf")
 
@@ -95,6 +96,14 @@ class Figures:
                 first = at - (self._loop.time() - stream.began) * 1000
             self._told = (min(first, at), at, size)
 
+    def runtime_done(self, invocation: Invocation) -> None:
+        """The runtime has asked for its next event; extensions may go on."""
+        self._runtime_over = duration = (self._clock.monotonic() - self._began) * 1000
+        if self._platform.detailed:
+            self._logs.drain()
+            status: Status = "error" if self._failed else "success"
+            self._platform.runtime_done(invocation, status, None, duration, self._told)
+
     def end(
         self,
         invocation: Invocation,
@@ -106,17 +115,19 @@ class Figures:
     ) -> None:
         """Its phase is over. `noticed`: it failed, and not by what the runtime posted."""
         duration = (self._clock.monotonic() - self._began) * 1000
+        over, self._runtime_over = self._runtime_over, None
+        extensions = 0.0 if over is None else duration - over
         peak, init = self._memory_peak(sandbox), self._init_duration
         if self._failed and not noticed:
             status = "error"
         if self._logs.wanted or self._platform.detailed:
             self._logs.drain()
-            if self._platform.detailed:
+            if self._platform.detailed and over is None:
                 done: Status = "failure" if noticed and status == "error" else status
                 self._platform.runtime_done(invocation, done, error_type, duration, self._told)
             self._platform.reported(invocation, status, error_type, duration, peak, init, noticed)
         if self._observe is not None:
-            self._observe(self._usage(invocation, stream, status, error_type, duration, peak, noticed))
+            self._observe(self._usage(invocation, stream, status, error_type, duration, extensions, peak, noticed))
         self._told, self._failed = None, False
         self._init_duration = None
 
@@ -127,6 +138,7 @@ class Figures:
         status: Status,
         error_type: str | None,
         duration: float,
+        extensions: float,
         peak: int | None,
         noticed: bool,
     ) -> Ran:
@@ -141,7 +153,7 @@ class Figures:
             self._clock.now() - duration / 1000,
             duration,
             self._init_duration,
-            0.0,
+            extensions,
             peak,
             "timeout" if status == "timeout" else "crash" if noticed else "success" if status == "success" else "error",
             error_type,

@@ -126,8 +126,17 @@ class Logs:
             for line in lines:
                 self._sink.message(now, line + b"\n")
 
+    def lines(self, lines: bytes) -> None:
+        """Whole lines that come another way than the pipes: of extensions."""
+        if self._partial:
+            self._finish_line()
+        if self._tail is not None:
+            self._keep_lines(lines)
+        if self._sink is not None:
+            self._sink.lines(self._now(), lines)
+
     def later(self, make: Callable[..., bytes], *arguments: Any) -> None:
-        """The same, made when they are needed: lines that every invocation has."""
+        """As `write`, made when they are needed: lines that every invocation has."""
         if self._partial:
             self._finish_line()
         if self._tail is not None:

@@ -35,7 +35,7 @@ def timestamp(now: float) -> str:
 def level(kind: str, record: Record) -> int:
     """At which system log level an event is logged (AWS: the table of spec 3.6)."""
     kind = kind.removeprefix("platform.")
-    good = record.get("status", "success") == "success" and record.get("state") != "Error"
+    good = record.get("status", "success") == "success" and "errorType" not in record
     if kind in ("initRuntimeDone", "runtimeDone", "restoreRuntimeDone"):
         return DEBUG if good else WARN
     if kind == "initReport":

@@ -22,6 +22,8 @@ import httptools
 import orjson
 
 from lamplighter.worker import failures, metadata
+from lamplighter.worker.extensions_api import PREFIX as EXTENSIONS
+from lamplighter.worker.extensions_api import ExtensionsApi
 from lamplighter.worker.failures import RESPONSE_LIMIT
 from lamplighter.worker.metadata import Metadata
 from lamplighter.worker.stream import STREAM_LIMIT, Stream, Upload
@@ -36,6 +38,7 @@ _RESTORE_NEXT = _PREFIX + b"restore/next"
 _RESTORE_ERROR = _PREFIX + b"restore/error"
 
 _STARTED, _READY, _RUNNING, _RESPONDED, _INIT_FAILED = "Started", "Ready", "Running", "ResponseSent", "InitError"
+_RETIRED = "Terminated"
 
 _CONNECTIONS = 32  # of one environment; more are closed at once
 _HEAD_LIMIT = 1_114_112  # an X-Ray cause alone may be 1 MB
@@ -108,8 +111,11 @@ _STREAM_TOO_LARGE = _too_large(STREAM_LIMIT)
 class RuntimeApi:
     """One environment's Runtime API; `open` it on a listening socket, `give` it events, `close` it."""
 
-    def __init__(self, listener: Listener, metadata: Metadata | None = None) -> None:
+    def __init__(
+        self, listener: Listener, metadata: Metadata | None = None, extensions: ExtensionsApi | None = None
+    ) -> None:
         self.listener = listener
+        self.extensions = extensions
         self.metadata = metadata
         self.connections: set[_Connection] = set()
         self.waiting: deque[_Connection] = deque()  # those that asked for the next event, oldest first
@@ -134,6 +140,13 @@ class RuntimeApi:
             self._server = None
         for connection in tuple(self.connections):
             connection.abort()
+
+    def retire(self) -> None:
+        """Take nothing from the runtime any more; extensions go on."""
+        self.phase = _RETIRED
+        self.stream = None
+        if self.uploading is not None:
+            self.uploading.abort()
 
     def give(self, request_id: str, head: bytes, payload: bytes, stream: Stream | None = None) -> None:
         """Start an invocation. `head`: the event's whole HTTP head."""
@@ -165,6 +178,8 @@ class RuntimeApi:
         self.connections.discard(connection)
         if connection in self.waiting:
             self.waiting.remove(connection)
+        if self.extensions is not None:
+            self.extensions.left(connection)
         if self.uploading is connection:
             self.uploading = None
             if connection.upload is not None and self.stream is not None:
@@ -188,7 +203,7 @@ class RuntimeApi:
                 return None
             (head, payload), self._event = self._event, None
             connection.deliver(head, payload)
-        elif self.phase == _INIT_FAILED:
+        elif self.phase in (_INIT_FAILED, _RETIRED):
             return self._out_of_turn(_READY)
         else:
             self.phase = _READY
@@ -367,10 +382,11 @@ class _Connection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         self._head_reads = 0
         method = self._parser.get_method()
-        if method == b"PUT" and self._url in PATHS:
+        if (method == b"PUT" and self._url in PATHS) or self._url.startswith(EXTENSIONS):
             self._body = []
             if self._expects:
                 self._transport.write(_CONTINUE)
+            return
         if method != b"POST":
             return
         self._refusal = self._refuse()
@@ -441,7 +457,9 @@ class _Connection(asyncio.Protocol):
 
     def _route(self) -> None:
         method = self._parser.get_method()
-        if method == b"GET":
+        if self._url.startswith(EXTENSIONS) and self._api.extensions is not None:
+            self._call_extensions(self._api.extensions, method)
+        elif method == b"GET":
             if self._url == _NEXT:
                 if self._refused:  # sent along with an answer, by a runtime that couldn't know: no event for it
                     self._flush()
@@ -483,6 +501,14 @@ class _Connection(asyncio.Protocol):
             self._reply_idle(metadata.WRONG_METHOD)
         else:
             self._reply_idle(_WRONG_METHOD)
+
+    def _call_extensions(self, extensions: ExtensionsApi, method: bytes) -> None:
+        body = None if self._too_large else b"".join(self._body or [])
+        self._waits = True
+        reply = extensions.call(self, method, self._url, self._headers, body)
+        if reply is not None:
+            self._waits = False
+            self._reply_idle(reply)
 
     def _subscribe(self, api: Api) -> bytes:
         if self._too_large:
