@@ -1,4 +1,4 @@
-"""What logs, and metering with them, cost an invocation, and how long a filter over logs takes.
+"""What logs, and metering and metrics with them, cost an invocation, and how long a filter over logs takes.
 
 The cost is that of the same calls with `--logs on` and `--logs off`, in turn, in the same run. For the filter, a day of
 logs is written as the service writes it, in batches of half a second; then the last hour is asked for.

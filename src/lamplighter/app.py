@@ -37,6 +37,8 @@ from lamplighter.api.invoke_stream import InvokeStreamOperation
 from lamplighter.api.layers import LayerOperations
 from lamplighter.api.logs.service import NAME as LOGS
 from lamplighter.api.logs.service import logs_service
+from lamplighter.api.metrics.service import NAME as METRICS
+from lamplighter.api.metrics.service import metrics_service
 from lamplighter.api.permissions import PermissionOperations
 from lamplighter.api.protocol import Wire
 from lamplighter.api.provisioned import ProvisionedOperations
@@ -107,9 +109,12 @@ from lamplighter.store.sqlite import SqliteFunctions, SqlitePackageReferences
 from lamplighter.store.usage import UsageLedger
 from lamplighter.telemetry.activity import Activity
 from lamplighter.telemetry.logs.archive import Archive
-from lamplighter.telemetry.logs.intake import Intake
+from lamplighter.telemetry.logs.intake import Embed, Intake
 from lamplighter.telemetry.logs.watching import Subscriptions
 from lamplighter.telemetry.metering.meter import Meter
+from lamplighter.telemetry.metrics.collector import Collector
+from lamplighter.telemetry.metrics.embedded import Embedded
+from lamplighter.telemetry.metrics.store import MetricStore
 from lamplighter.telemetry.service_log import set_up
 from lamplighter.telemetry.traces.exporter import Exporter
 from lamplighter.worker.worker import Worker, variables
@@ -195,12 +200,19 @@ async def _front_door(
         blobs = FileBlobs(directory.blobs)
         code = Code(blobs, references, directory.code, clock)
         queue = await _event_queue(stack, directory)
-        accept = Acceptance(queue, clock, _uncounted).accept
-        archive, intake = await _logs(stack, directory, clock, partial(_deliver_log, stored, accept, ids))
+        metrics = Collector(MetricStore(directory.metrics), clock) if settings.metrics else None
+        if metrics is not None:
+            await stack.enter_async_context(metrics)
+        measure = metrics.measure if metrics is not None else _uncounted
+        accept = Acceptance(queue, clock, measure).accept
+        embedded = Embedded(metrics.put).lines if metrics is not None else None
+        archive, intake = await _logs(stack, directory, clock, partial(_deliver_log, stored, accept, ids), embedded)
         commands = Commands(runtimes, isolated=sandboxes.isolation != "none")
         activity = Activity()
         traces = await _traces(stack, settings, ids)
         observers = await _observers(stack, settings, directory, activity)
+        if metrics is not None:
+            observers.append(metrics.observe)
         observe = together(*observers, *([traces.observe] if traces else []))
         sessions = Sessions(_derived(owned, "environments"), None if settings.function_api == "all" else INVOKE)
         reaches = Reaches(sessions, endpoints.inside(settings, url, sandboxes.isolation != "none"))
@@ -217,6 +229,8 @@ async def _front_door(
         stack.push_async_callback(worker.close)
         concurrency = settings.account_concurrency
         limits = Limits(concurrency)
+        if metrics is not None:
+            metrics.peaks = limits.peaks
         follow_reservations(limits, records, database, settings.account_id, settings.region)
         assignment = InProcessAssignment(
             Preparing(worker, code), clock, limits, settings.idle_timeout, settings.max_environment_age
@@ -229,8 +243,8 @@ async def _front_door(
         functions = Functions(stored, records, code, sources, _known_runtimes(settings, runtimes), clock)
         await _warm_runtimes(settings, stored, records, database, partial(_warm, sandboxes, commands))
         works = {
-            envelope.PREFIX: Dispatcher(invoker, limits, records, Rules(records, database), clock, _uncounted),
-            destinations.PREFIX: Deliveries(endpoints.targets(settings, owned, clock), clock, _uncounted),
+            envelope.PREFIX: Dispatcher(invoker, limits, records, Rules(records, database), clock, measure),
+            destinations.PREFIX: Deliveries(endpoints.targets(settings, owned, clock), clock, measure),
         }
         rounds = await stack.enter_async_context(Rounds(queue, works, clock))
         health = Health(lambda: not sandboxes.lost.done())
@@ -275,7 +289,16 @@ async def _front_door(
                     partial(_runs, stored),
                     _verify(settings, owned, sessions, clock, LOGS),
                     settings.region,
-                )
+                ),
+                *(
+                    [
+                        metrics_service(
+                            metrics, clock, _verify(settings, owned, sessions, clock, METRICS), settings.region
+                        )
+                    ]
+                    if metrics
+                    else []
+                ),
             ],
         )
         reaches.front = door
@@ -287,6 +310,7 @@ async def _logs(
     directory: DataDirectory,
     clock: SystemClock,
     deliver: Callable[[str, bytes], Awaitable[None]],
+    embedded: Embed | None,
 ) -> tuple[Archive, Intake]:
     try:
         archive = Archive(directory.logs, clock)
@@ -297,7 +321,7 @@ async def _logs(
         ) from None
     stack.push_async_callback(archive.close)
     await stack.enter_async_context(Subscriptions(archive, deliver))
-    intake = Intake(archive)
+    intake = Intake(archive, embedded)
     stack.push_async_callback(intake.close)
     return archive, intake
 
@@ -388,7 +412,7 @@ def _verify(
 
 
 def _uncounted(metric: str, function: FunctionId, value: float) -> None:
-    """There is nowhere to keep metrics yet."""
+    """Metrics are switched off."""
 
 
 def _derived(owned: Credentials, purpose: str) -> bytes:

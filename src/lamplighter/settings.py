@@ -58,6 +58,7 @@ class Settings:
     max_environment_age: int = 7200
     logs: bool = True
     metering: bool = True
+    metrics: bool = True
     log_format: LogFormat = "console"
     log_level: LogLevel = "info"
 
@@ -301,6 +302,7 @@ OPTIONS = (
     ),
     Option("logs", "on|off", "on", "Keep what functions write, to be read through CloudWatch Logs.", _switch),
     Option("metering", "on|off", "on", "Count what runs, for lamplighter bill.", _switch),
+    Option("metrics", "on|off", "on", "Keep metrics, to be read through CloudWatch.", _switch),
     Option(
         "log_format",
         "|".join(get_args(LogFormat)),

@@ -25,6 +25,7 @@ EXAMPLES = {
     "max_environment_age": ("3600", 3600),
     "logs": ("off", False),
     "metering": ("off", False),
+    "metrics": ("off", False),
     "log_format": ("json", "json"),
     "log_level": ("debug", "debug"),
     "s3_endpoint": ("https://s3.eu-central-1.amazonaws.com", "https://s3.eu-central-1.amazonaws.com"),

@@ -7,8 +7,9 @@ as this protocol has them: a code in `__type`, and the text in `message`.
 
 import asyncio
 import logging
+import zlib
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -20,6 +21,7 @@ from lamplighter.api.validation import Check, Checks, refuse
 from lamplighter.model.errors import SerializationException, ServiceError, ServiceException, UnknownOperationException
 
 CONTENT_TYPE = ("Content-Type", "application/x-amz-json-1.1")
+_UNPACKED: Final = 4 << 20  # bytes of a request that came compressed
 
 _log = logging.getLogger(__name__)
 
@@ -82,7 +84,7 @@ class JsonService:
         if self._plans is None:
             self._plans = await asyncio.to_thread(self._compile)
         plan = self._plans[name]
-        values = self._parse(plan, request.body)
+        values = self._parse(plan, unpacked(request))
         call = Call(request_id, caller, self._region, f"http://{request.headers.get('host', '')}")
         output = await run(call, values)
         if isinstance(output, Streamed):
@@ -114,7 +116,23 @@ def refusal(error: ServiceError) -> Response:
     """In this protocol all that is the caller's fault is 400."""
     body = orjson.dumps({"__type": error.code, "message": error.message})
     status = error.status if error.status >= 500 else 400
-    return Response(status, (CONTENT_TYPE, ("x-amzn-ErrorType", error.code)), body)
+    headers = (CONTENT_TYPE, ("x-amzn-ErrorType", error.code))
+    query: str | None = getattr(error, "query", None)  # the code of the query protocol, by which SDKs know it
+    return Response(status, headers if query is None else (*headers, ("x-amzn-query-error", f"{query};Sender")), body)
+
+
+def unpacked(request: Request) -> bytes:
+    """The body, which may have come as gzip. Raises SerializationException."""
+    if request.headers.get("content-encoding") != "gzip":
+        return request.body
+    reader = zlib.decompressobj(wbits=31)
+    try:
+        body = reader.decompress(request.body, _UNPACKED)
+    except zlib.error:
+        body = b""
+    if not reader.eof:
+        raise SerializationException("The request body is no whole gzip stream, or too large.")
+    return body
 
 
 def _reachable(operations: Mapping[str, Any], shapes: Mapping[str, Any]) -> dict[str, Any]:

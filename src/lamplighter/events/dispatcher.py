@@ -81,7 +81,6 @@ class Dispatcher:
         except ResourceNotFoundException as error:
             return self._nothing_to_run(attempt, error)
         except RecursiveInvocationException as error:
-            self._measure("RecursiveInvocationsDropped", attempt.id, 1.0)
             attempt.refused(error.status, error.message or "")
             return self._ended(attempt, "RecursiveInvocation")
         except (ServiceError, WorkerError) as error:

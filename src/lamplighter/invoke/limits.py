@@ -4,10 +4,11 @@ The account's limit per region is one pool, from which functions may reserve a p
 the others share the rest. Every admission is matched by one release.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from lamplighter.model.errors import TooManyRequestsException
 from lamplighter.model.functions import FunctionId
+from lamplighter.model.usage import Peak
 
 ACCOUNT_LIMIT = 1000
 
@@ -15,23 +16,26 @@ ACCOUNT_LIMIT = 1000
 class _Account:
     """One account's concurrency in one region."""
 
-    __slots__ = ("limit", "reserved", "unreserved", "waiting")
+    __slots__ = ("limit", "peak", "reserved", "running", "unreserved", "unreserved_peak", "waiting")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.reserved = 0  # set aside for functions, used or not
+        self.running = 0
         self.unreserved = 0  # running outside of reservations
+        self.peak = self.unreserved_peak = 0  # of both, since they were last asked for
         self.waiting: dict[Share, Callable[[], None]] = {}  # whom to tell; who was refused first comes first
 
 
 class Share:
     """One function's part in it: counts its invocations, all versions together."""
 
-    __slots__ = ("_account", "reserved", "running")
+    __slots__ = ("_account", "peak", "reserved", "running")
 
     def __init__(self, account: _Account) -> None:
         self._account = account
         self.running = 0
+        self.peak = 0  # since it was last asked for
         self.reserved: int | None = None
 
     def admit(self) -> None:
@@ -44,10 +48,18 @@ class Share:
             raise TooManyRequestsException("ConcurrentInvocationLimitExceeded")
         else:
             account.unreserved += 1
+            if account.unreserved > account.unreserved_peak:
+                account.unreserved_peak = account.unreserved
         self.running += 1
+        if self.running > self.peak:
+            self.peak = self.running
+        account.running += 1
+        if account.running > account.peak:
+            account.peak = account.running
 
     def release(self) -> None:
         self.running -= 1
+        self._account.running -= 1
         if self.reserved is None:
             self._account.unreserved -= 1
         if self._account.waiting:
@@ -99,3 +111,19 @@ class Limits:
     def running(self) -> Mapping[FunctionId, int]:
         """Functions with invocations in flight, and how many."""
         return {function: share.running for function, share in self._shares.items() if share.running}
+
+    def peaks(self) -> Sequence[Peak]:
+        """The most that ran at once since the last time this was asked."""
+        found: list[Peak] = []
+        for function, share in self._shares.items():
+            if share.peak:
+                found.append(Peak(function.account, function.region, function.name, "ConcurrentExecutions", share.peak))
+                share.peak = share.running
+        for (account, region), counts in self._accounts.items():
+            if counts.peak:
+                claimed = counts.unreserved_peak + counts.reserved
+                found.append(Peak(account, region, None, "ConcurrentExecutions", counts.peak))
+                found.append(Peak(account, region, None, "UnreservedConcurrentExecutions", counts.unreserved_peak))
+                found.append(Peak(account, region, None, "ClaimedAccountConcurrency", claimed))
+                counts.peak, counts.unreserved_peak = counts.running, counts.unreserved
+        return found

@@ -82,6 +82,16 @@ class Provisioned(NamedTuple):
     seconds: float
 
 
+class Peak(NamedTuple):
+    """How many ran at once, at most, since the last look. `function` None: of the whole account."""
+
+    account: str
+    region: str
+    function: str | None
+    name: str
+    value: float
+
+
 Usage = Ran | Initialized | Refused | Provisioned
 Observe = Callable[[Usage], None]
 

@@ -20,6 +20,7 @@ class DataDirectory:
         self.database = path / "lamplighter.db"
         self.events = path / "events.db"
         self.usage = path / "usage.db"
+        self.metrics = path / "metrics.db"
         self.blobs = path / "blobs"
         self.code = path / "code"  # unpacked packages; a cache that can be made again from the blobs
         self.logs = path / "logs"

@@ -29,6 +29,9 @@ _MADE: Final = 256  # bytes that lines of the service's own count as while they 
 # What waits: time (s), stream, kind of record, how the text is made (None: it is there), the text or the arguments.
 Entry = tuple[float, "StreamLog", int, Callable[..., bytes] | None, Any]
 
+# Account, region, log group, when it was written (seconds since the epoch), and the lines.
+Embed = Callable[[str, str, str, float, bytes], None]
+
 _log = logging.getLogger(__name__)
 
 
@@ -114,7 +117,7 @@ class _Queue:
         for stream, (lines, length) in lost.items():
             self.entries.appendleft((now, stream, LINES, _dropped, (stream.json, lines, length, now)))
 
-    def take(self) -> Sequence[Events]:
+    def take(self, embedded: "Embed | None" = None) -> Sequence[Events]:
         """In the writing thread: what waits now, as blocks in the order of their beginnings."""
         streams: dict[StreamLog, int] = {}  # with the size of what is in `parts`
         done: list[Events] = []
@@ -126,6 +129,8 @@ class _Queue:
                 break
             if make is None:
                 self._taken += len(data)
+                if embedded is not None and b'"_aws"' in data:
+                    embedded(*self.group, now, data)
             else:
                 data = make(*data)
             time = int(now * 1000)
@@ -151,10 +156,13 @@ def _block(stream: StreamLog) -> Events:
 
 
 class Intake:
-    """Gives each environment its StreamLog. Belongs to the event loop; `close` writes what still waits."""
+    """Gives each environment its StreamLog. Belongs to the event loop; `close` writes what still waits.
 
-    def __init__(self, archive: Archive) -> None:
+    `embedded`: shown, in the writing thread, what may have metrics in it."""
+
+    def __init__(self, archive: Archive, embedded: Embed | None = None) -> None:
         self._archive = archive
+        self._embedded = embedded
         self._loop = asyncio.get_running_loop()
         self._queues: dict[tuple[FunctionId, str], _Queue] = {}
         self._timer = self._loop.call_later(FLUSH, self._tick)
@@ -212,7 +220,7 @@ class Intake:
     def _write(self, queues: Sequence[_Queue]) -> None:
         """In the writing thread."""
         for queue in queues:
-            batches = queue.take()
+            batches = queue.take(self._embedded)
             if batches:
                 self._archive.write(queue.group, batches)
 

@@ -1,0 +1,1 @@
+"""CloudWatch's metrics as a service of the front door."""

@@ -1,0 +1,206 @@
+"""Collects values and writes them, every `FLUSH` seconds, in a thread: an invocation costs one append to a queue.
+
+AWS/Lambda's metrics are made of what ran (model/usage.py), of what the events room measures, and of the peaks of
+concurrency since the last look. A crash loses what was told within the last `FLUSH` seconds.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Final, NamedTuple, Self, TypeVar
+
+from lamplighter.model.clock import Clock
+from lamplighter.model.functions import LATEST, FunctionId
+from lamplighter.model.usage import Peak, Ran, Refused, Usage
+from lamplighter.store.contract import StoreFailed
+from lamplighter.telemetry.metrics.distribution import Distribution
+from lamplighter.telemetry.metrics.store import KEPT, MINUTE, Dimensions, MetricStore, Series, sorted_dimensions
+
+FLUSH: Final = 2.0  # seconds
+HURRY: Final = 20_000  # values waiting that are written without waiting for the time
+BOUND: Final = 200_000  # values waiting at most, while the disk takes none; what comes then is lost, and said so
+_FORGET: Final = 3600.0  # seconds between looks for what is too old
+_NAMESPACE: Final = "AWS/Lambda"
+_MILLISECONDS: Final = ("Duration", "PostRuntimeExtensionsDuration", "AsyncEventAge")
+
+_log = logging.getLogger(__name__)
+_T = TypeVar("_T")
+
+
+class Value(NamedTuple):
+    """For one metric; `at`: seconds since the epoch."""
+
+    series: Series
+    at: float
+    distribution: Distribution
+
+
+class _Measured(NamedTuple):
+    name: str
+    function: FunctionId
+    value: float
+    at: float
+
+
+_Told = Usage | Value | _Measured
+
+
+class Collector:
+    """Used with `async with`. `peaks`: what to note of concurrency, asked at each flush."""
+
+    def __init__(
+        self, store: MetricStore, clock: Clock, peaks: Callable[[], Iterable[Peak]] = tuple, bound: int = BOUND
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self.peaks = peaks
+        self._bound = bound
+        self._told: deque[_Told] = deque()
+        self._lost = 0
+        self._kept: dict[tuple[Series, int], Distribution] = {}  # that the disk has not taken
+        self._thread = ThreadPoolExecutor(1, "metrics")
+        self._task: asyncio.Task[None] | None = None
+        self._hurry = asyncio.Event()
+
+    # What takes note: in the event loop, but for `put`, which any thread may call
+
+    def observe(self, usage: Usage) -> None:
+        self._told.append(usage)
+        if len(self._told) >= HURRY:
+            self._crowded()
+
+    def measure(self, name: str, function: FunctionId, value: float) -> None:
+        self._told.append(_Measured(name, function, value, self._clock.now()))
+        if len(self._told) >= HURRY:
+            self._crowded()
+
+    def put(self, values: Sequence[Value]) -> None:
+        if len(self._told) < self._bound:
+            self._told.extend(values)
+        else:
+            self._lost += len(values)
+
+    def _crowded(self) -> None:
+        self._hurry.set()
+        if len(self._told) > self._bound:
+            self._told.pop()
+            self._lost += 1
+
+    # Writing and reading
+
+    async def ask(self, question: Callable[[MetricStore], _T]) -> _T:
+        """What the store answers, in its thread, once it has all that was told so far."""
+        await self.flush()
+        return await asyncio.get_running_loop().run_in_executor(self._thread, question, self._store)
+
+    async def flush(self) -> None:
+        peaks, now = tuple(self.peaks()), self._clock.now()
+        if self._told or peaks or self._kept:
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._write, peaks, now)
+
+    def _write(self, peaks: Sequence[Peak], now: float) -> None:
+        batch, self._kept = self._kept, {}
+        for _ in range(len(self._told)):
+            _fold(batch, self._told.popleft())
+        for peak in peaks:
+            dimensions = (("FunctionName", peak.function),) if peak.function else ()
+            _into(batch, Series(peak.account, peak.region, _NAMESPACE, peak.name, dimensions, "Count"), now, peak.value)
+        try:
+            lost = self._store.add(batch)
+        except StoreFailed as error:
+            _log.error("metrics could not be written, and are kept for the next time", exc_info=error)
+            if len(batch) <= self._bound:
+                self._kept = batch
+            return
+        lost, self._lost = lost + self._lost, 0
+        if lost:
+            _log.warning("%d values of metrics were lost: there were too many, or too many metrics", lost)
+
+    async def _run(self) -> None:
+        forgotten = -_FORGET
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._hurry.wait(), FLUSH)
+            self._hurry.clear()
+            await self.flush()
+            if self._clock.monotonic() - forgotten >= _FORGET:
+                forgotten = self._clock.monotonic()
+                try:
+                    await self.ask(lambda store: store.forget(self._clock.now() - KEPT))
+                except StoreFailed as error:
+                    _log.error("old metrics could not be forgotten", exc_info=error)
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.get_running_loop().create_task(self._run())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        await self.flush()
+        self._thread.shutdown()
+        self._store.close()
+
+
+def _fold(batch: dict[tuple[Series, int], Distribution], told: _Told) -> None:
+    if isinstance(told, Ran):
+        values = {
+            "Invocations": 1.0,
+            "Errors": 0.0 if told.status == "success" else 1.0,
+            "Duration": told.duration,
+        }
+        if told.extensions:
+            values["PostRuntimeExtensionsDuration"] = told.extensions
+        if told.initialization == "provisioned-concurrency":
+            values["ProvisionedConcurrencyInvocations"] = 1.0
+        _spread(batch, told.function.id, told.invoked_arn, told.function.version, told.began, values)
+    elif isinstance(told, Refused):
+        name = "Throttles" if told.reason == "throttled" else "RecursiveInvocationsDropped"
+        _spread(batch, told.function, told.invoked_arn, told.version, told.at, {name: 1.0})
+    elif isinstance(told, _Measured):
+        _spread(batch, told.function, "", LATEST, told.at, {told.name: told.value})
+    elif isinstance(told, Value):
+        key = told.series, int(told.at) // MINUTE * MINUTE
+        batch.setdefault(key, Distribution()).merge(told.distribution)
+
+
+def _spread(
+    batch: dict[tuple[Series, int], Distribution],
+    id: FunctionId,
+    arn: str,
+    version: str,
+    at: float,
+    values: dict[str, float],
+) -> None:
+    """Under each set of dimensions that AWS has (spec 10.2)."""
+    for dimensions in dimension_sets(id.name, arn, version):
+        for name, value in values.items():
+            unit = "Milliseconds" if name in _MILLISECONDS else "Count"
+            _into(batch, Series(id.account, id.region, _NAMESPACE, name, dimensions, unit), at, value)
+
+
+def dimension_sets(name: str, arn: str, version: str) -> Sequence[Dimensions]:
+    """`arn`: as invoked; `version`: that was executed."""
+    sets: list[Dimensions] = [(), (("FunctionName", name),)]
+    qualifier = "".join(arn.split(":")[7:8])
+    if qualifier:
+        resource = (("FunctionName", name), ("Resource", f"{name}:{qualifier}"))
+        sets.append(resource)
+        if not qualifier.isdigit() and qualifier != LATEST:
+            sets.append(sorted_dimensions((*resource, ("ExecutedVersion", version))))
+    return sets
+
+
+def _into(batch: dict[tuple[Series, int], Distribution], series: Series, at: float, value: float) -> None:
+    key = series, int(at) // MINUTE * MINUTE
+    found = batch.get(key)
+    if found is None:
+        found = batch[key] = Distribution()
+    found.add(value)

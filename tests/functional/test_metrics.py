@@ -1,0 +1,128 @@
+"""Metrics of a running service as tools see them: boto3, the AWS CLI, and what functions embed in their logs."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from support.service import Service
+
+SOURCE = """
+import json
+def handler(event, context):
+    if event.get("fail"):
+        raise ValueError("no")
+    print(json.dumps({"_aws": {"CloudWatchMetrics": [{"Namespace": "shop", "Dimensions": [["kind"]],
+        "Metrics": [{"Name": "orders", "Unit": "Count"}]}]}, "kind": "book", "orders": [1, 2, 3]}))
+"""
+
+
+@pytest.fixture
+def metrics(service: Service) -> Iterator[Any]:
+    made = service.client("cloudwatch")
+    yield made
+    made.close()
+
+
+def total(metrics: Any, name: str, dimensions: Mapping[str, str], namespace: str = "AWS/Lambda") -> float:
+    now = datetime.now(UTC)
+    found = metrics.get_metric_statistics(
+        Namespace=namespace,
+        MetricName=name,
+        Dimensions=[{"Name": key, "Value": value} for key, value in dimensions.items()],
+        StartTime=now - timedelta(minutes=30),
+        EndTime=now + timedelta(minutes=1),
+        Period=3600,
+        Statistics=["Sum"],
+    )
+    return sum(each["Sum"] for each in found["Datapoints"])
+
+
+def test_what_ran_failed_and_was_embedded_is_counted(client: Any, metrics: Any, deploy: Callable[..., str]) -> None:
+    name = deploy(SOURCE)
+    for event in ({}, {}, {"fail": True}):
+        client.invoke(FunctionName=name, Payload=json.dumps(event))
+    client.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=0)
+    with pytest.raises(ClientError):
+        client.invoke(FunctionName=name)
+    of = {"FunctionName": name}
+    assert [total(metrics, each, of) for each in ("Invocations", "Errors")] == [3, 1]
+    assert total(metrics, "Throttles", of) >= 1  # the SDK tries again
+    deadline = time.monotonic() + 20
+    while (orders := total(metrics, "orders", {"kind": "book"}, "shop")) < 12 and time.monotonic() < deadline:
+        pass
+    assert orders == 12
+    listed = metrics.list_metrics(Dimensions=[{"Name": "FunctionName", "Value": name}])["Metrics"]
+    assert {"Invocations", "Errors", "Duration", "Throttles", "ConcurrentExecutions"} <= {
+        each["MetricName"] for each in listed
+    }
+
+
+def test_metric_math_and_percentiles(metrics: Any) -> None:
+    now = datetime.now(UTC)
+    data = [{"MetricName": "m", "Values": [1.0, 2.0, 3.0, 4.0], "Counts": [1, 1, 1, 7], "Unit": "Seconds"}]
+    data += [{"MetricName": f"filler{number}", "Value": 1.0, "Unit": "Count"} for number in range(300)]  # sent as gzip
+    metrics.put_metric_data(Namespace="own", MetricData=data)
+    stat = {"Metric": {"Namespace": "own", "MetricName": "m"}, "Period": 3600}
+    found = metrics.get_metric_data(
+        StartTime=now - timedelta(minutes=5),
+        EndTime=now + timedelta(minutes=5),
+        MetricDataQueries=[
+            {"Id": "s", "MetricStat": {**stat, "Stat": "Sum"}, "ReturnData": False},
+            {"Id": "n", "MetricStat": {**stat, "Stat": "SampleCount"}, "ReturnData": False},
+            {"Id": "p", "MetricStat": {**stat, "Stat": "p20"}},
+            {"Id": "e", "Expression": "(s / n) * 100 - 1", "Label": "share"},
+        ],
+    )["MetricDataResults"]
+    assert [(each["Id"], each["Values"]) for each in found] == [("p", [2.0]), ("e", [339.0])]
+    assert found[1]["Label"] == "share"
+
+
+def test_refusals_have_the_codes_that_sdks_know(metrics: Any) -> None:
+    now = datetime.now(UTC)
+    with pytest.raises(ClientError) as refused:
+        metrics.get_metric_statistics(
+            Namespace="n", MetricName="m", StartTime=now, EndTime=now, Period=60, Statistics=["Sum"]
+        )
+    assert refused.value.response["Error"]["Code"] == "InvalidParameterValue"
+    with pytest.raises(ClientError) as refused:
+        metrics.put_metric_data(
+            Namespace="n",
+            MetricData=[
+                {
+                    "MetricName": "m",
+                    "Value": 1.0,
+                    "StatisticValues": dict.fromkeys(("SampleCount", "Sum", "Minimum", "Maximum"), 1.0),
+                }
+            ],
+        )
+    assert refused.value.response["Error"]["Code"] == "InvalidParameterCombination"
+
+
+def test_the_aws_cli_reads_what_a_restarted_service_has_kept(data_dir: Path) -> None:
+    with Service(data_dir) as first:
+        client = first.client("cloudwatch")
+        client.put_metric_data(Namespace="kept", MetricData=[{"MetricName": "m", "Value": 5.0}])
+        client.close()
+    with Service(data_dir) as second:
+        aws = Path(sys.executable).with_name("aws")
+        done = subprocess.run(
+            [str(aws), "cloudwatch", "list-metrics", "--namespace", "kept", "--output", "json"],
+            env=os.environ | second.environment(),
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["Metrics"] == [{"Namespace": "kept", "MetricName": "m", "Dimensions": []}]
+        client = second.client("cloudwatch")
+        assert total(client, "m", {}, "kept") == 5
+        client.close()
