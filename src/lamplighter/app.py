@@ -95,6 +95,7 @@ from lamplighter.runtimes.commands import Commands
 from lamplighter.runtimes.sdk import Forks
 from lamplighter.sandbox.client import ServerSandboxes
 from lamplighter.sandbox.contract import SandboxError
+from lamplighter.sandbox.ways import Ways
 from lamplighter.settings import Settings
 from lamplighter.startup import StartupError
 from lamplighter.store import credentials
@@ -149,13 +150,16 @@ async def _serve(settings: Settings, directory: DataDirectory, on_ready: Callabl
         listener = stack.enter_context(startup.bind(settings))
         isolation = startup.chosen_isolation(settings)
         owned = credentials.load_or_make(directory.path)
-        told = startup.sandbox_configuration(directory, isolation)
+        told = startup.sandbox_configuration(directory, isolation, startup.has_way_out(settings, isolation))
         Path(told.run_dir).parent.mkdir(parents=True, exist_ok=True)
         runtimes = catalogue.installed(Path(told.run_dir).with_name("runtimes.json"))
         sandboxes = await ServerSandboxes.launch(replace(told, runtimes=startup.sandbox_runtimes(runtimes)))
         stack.push_async_callback(sandboxes.close)
         if isolation == "full":
             startup.give_root_away(directory)
+        if told.way_out:
+            sandboxes.ways = await Ways.launch(settings.reachable_networks)
+            stack.push_async_callback(sandboxes.ways.close)
         door, rounds = await stack.enter_async_context(
             _front_door(settings, directory, owned, runtimes, sandboxes, startup.url(listener))
         )

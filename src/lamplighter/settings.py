@@ -17,6 +17,7 @@ from typing import Any, Literal, cast, get_args
 
 IsolationChoice = Literal["auto", "full", "user", "none"]
 MissingRuntimes = Literal["refuse", "accept"]
+Network = Literal["none", "internet"]
 FunctionApi = Literal["invoke", "all", "off"]
 LogFormat = Literal["console", "json"]
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -53,6 +54,8 @@ class Settings:
     traces_endpoint: str | None = None
     function_api: FunctionApi = "invoke"
     function_endpoint: str = "service"
+    network: Network = "none"
+    reachable_networks: tuple[str, ...] = ()
     account_concurrency: int = 1000
     idle_timeout: int = 600
     max_environment_age: int = 7200
@@ -168,6 +171,14 @@ def _function_endpoint(value: object) -> str:
         raise ValueError("must be service, none or a URL such as http://10.0.0.1:4566") from None
 
 
+def _networks(value: object) -> tuple[str, ...]:
+    names = cast(list[object], value) if isinstance(value, list) else _text(value).split(",")
+    try:
+        return tuple(str(ipaddress.IPv4Network(_text(name).strip())) for name in names)
+    except ValueError:
+        raise ValueError("must be IPv4 networks such as 10.1.0.0/16,192.168.7.0/24") from None
+
+
 def _matching(pattern: str | re.Pattern[str], wanted: str) -> Callable[[object], str]:
     def read(value: object) -> str:
         if not isinstance(value, str) or not re.fullmatch(pattern, value):
@@ -278,6 +289,20 @@ OPTIONS = (
         "service",
         "What functions find in AWS_ENDPOINT_URL: this service, nothing, or another endpoint.",
         _function_endpoint,
+    ),
+    Option(
+        "network",
+        "|".join(get_args(Network)),
+        "none",
+        "What functions reach beside this service: nothing, or the internet, by TCP over IPv4.",
+        _choice(get_args(Network)),
+    ),
+    Option(
+        "reachable_networks",
+        "NETWORKS",
+        "none",
+        "Private networks that functions reach as they do the internet, separated by commas.",
+        _networks,
     ),
     Option(
         "account_concurrency",

@@ -15,7 +15,7 @@ from lamplighter.runtimes import catalogue, sdk
 from lamplighter.sandbox import privileges
 from lamplighter.sandbox.contract import Isolation
 from lamplighter.sandbox.messages import Configuration, Runtime
-from lamplighter.sandbox.probe import probe
+from lamplighter.sandbox.probe import probe, way_out_works
 from lamplighter.settings import FILE_NAME, Settings
 from lamplighter.store.directory import DataDirectory
 
@@ -63,7 +63,17 @@ def chosen_isolation(settings: Settings) -> Isolation:
     return chosen
 
 
-def sandbox_configuration(directory: DataDirectory, isolation: Isolation) -> Configuration:
+def has_way_out(settings: Settings, isolation: Isolation) -> bool:
+    """Whether functions get a network of ours."""
+    if settings.network == "none" or isolation == "none":
+        return False
+    works = way_out_works()
+    if not works:
+        log.warning("This kernel lacks nf_tables with tproxy, so functions have no network (network is internet).")
+    return works
+
+
+def sandbox_configuration(directory: DataDirectory, isolation: Isolation, way_out: bool) -> Configuration:
     # A directory of root's own for root's work: the data directory belongs to the service, which root doesn't trust.
     name = hashlib.sha256(str(directory.path).encode()).hexdigest()[:16]
     run_dir = Path("/run/lamplighter", name) if isolation == "full" else directory.path / "run"
@@ -72,6 +82,7 @@ def sandbox_configuration(directory: DataDirectory, isolation: Isolation) -> Con
         run_dir=str(run_dir),
         runtimes={},
         isolation=isolation,
+        way_out=way_out,
     )
 
 

@@ -20,6 +20,8 @@ EXAMPLES = {
     "traces_endpoint": ("http://127.0.0.1:4318", "http://127.0.0.1:4318"),
     "function_api": ("all", "all"),
     "function_endpoint": ("none", "none"),
+    "network": ("internet", "internet"),
+    "reachable_networks": ("10.1.0.0/16,192.168.7.0/24", ("10.1.0.0/16", "192.168.7.0/24")),
     "account_concurrency": ("250", 250),
     "idle_timeout": ("90", 90),
     "max_environment_age": ("3600", 3600),

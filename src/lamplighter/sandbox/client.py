@@ -23,6 +23,7 @@ from lamplighter.sandbox.contract import Exit, SandboxError, SandboxSpec
 from lamplighter.sandbox.messages import Configuration, configuration_body
 from lamplighter.sandbox.remedies import remedy
 from lamplighter.sandbox.sizes import limits
+from lamplighter.sandbox.ways import Ways
 
 INIT_LIMIT = 10.0  # seconds after which the CPU share is held even if nobody asked for it (AWS: spec 3.1)
 START_DEADLINE = 10.0  # seconds until a sandbox that doesn't come up is given up
@@ -215,6 +216,8 @@ class ServerSandbox:
                 self.xray_daemon.setblocking(False)
                 self.service_api = socket.socket(fileno=descriptors.pop(0))
                 self.service_api.setblocking(False)
+            if body.get("way_out"):
+                self._owner.way_out(self._name, [descriptors.pop(0), descriptors.pop(0)])
             self._read_instead(descriptors)
         elif "socket" in body:
             self._take_socket(descriptors)
@@ -260,6 +263,7 @@ class ServerSandbox:
             self._status = None
         if self._running.done() and not self._running.cancelled() and not self._running.exception():
             self._running.result().close()
+        self._owner.no_way_out(self._name)
         for given in (self.xray_daemon, self.service_api):
             if given is not None:
                 given.close()
@@ -283,6 +287,7 @@ class ServerSandboxes:
 
     def __init__(self, channel: Channel, process: asyncio.subprocess.Process, told: Configuration) -> None:
         self.isolation = told.isolation
+        self.ways: Ways | None = None
         self.runtimes = frozenset(told.runtimes)
         self.controllers: frozenset[str] = frozenset()
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -385,6 +390,16 @@ class ServerSandboxes:
     def send(self, body: dict[str, Any], descriptors: Sequence[int] = ()) -> None:
         self._channel.send(body, descriptors)
         self._watch_writes()
+
+    def way_out(self, name: int, descriptors: list[int]) -> None:
+        if self.ways is not None:
+            self.ways.open(name, descriptors)
+        else:
+            close_all(descriptors)
+
+    def no_way_out(self, name: int) -> None:
+        if self.ways is not None:
+            self.ways.shut(name)
 
     def request_end(self, name: int) -> None:
         if not self._closed and name in self._sandboxes:

@@ -22,7 +22,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from lamplighter.sandbox import extensions, guest, linux
+from lamplighter.sandbox import diversion, extensions, guest, linux
 from lamplighter.sandbox.channel import Channel, Malformed, close_all
 from lamplighter.sandbox.extensions import Company
 
@@ -50,6 +50,7 @@ class Ground:
     guest_gid: int
     proc: int  # descriptor of a /proc that is writable and knows all sandboxes' processes
     masked: list[str]  # files of /proc to cover
+    way_out: bool = False  # what functions connect to is handed to the relay
 
 
 @dataclass
@@ -100,9 +101,11 @@ def live(ground: Ground, preparation: Preparation) -> NoReturn:
                     _go(runtime, order, [output, *frames], company)
                 if company:
                     names = [process.name for process in company.processes.values()]
-                    status.send({"running": True, "extensions": names}, [*passed, company.output])
+                    status.send(
+                        {"running": True, "extensions": names, "way_out": ground.way_out}, [*passed, company.output]
+                    )
                 else:
-                    status.send({"running": True}, passed)
+                    status.send({"running": True, "way_out": ground.way_out}, passed)
                 _watch(ground, status, runtime, child, company)
             except OSError as error:
                 status.send({"failed": describe(error), "errno": error.errno})
@@ -159,13 +162,14 @@ def describe(error: OSError) -> str:
 
 def _prepare(ground: Ground, preparation: Preparation) -> tuple[list[socket.socket], Channel, int]:
     """Everything that doesn't depend on the function. Gives the sockets for the service (the Runtime API's
-    listener, the X-Ray daemon's, the listener of the service's own API), a channel to B and B's pid."""
+    listener, the X-Ray daemon's, the listener of the service's own API; the way out), a channel to B and B's pid."""
     _write_proc(ground.proc, "self/oom_score_adj", _OOM_SCORE)
     for procs in preparation.cgroups:
         os.write(procs, b"0")  # may take 15 ms: the kernel waits for all CPUs to notice. Why empty ones are kept ready
     close_all(preparation.cgroups)
     linux.unshare(NAMESPACES)
     linux.loopback_up()
+    more = diversion.open_way_out() if ground.way_out else []
     listener, service = _listen(RUNTIME_API), _listen(SERVICE_API)
     linux.add_loopback_address(XRAY_DAEMON[0])
     daemon = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
@@ -175,7 +179,7 @@ def _prepare(ground: Ground, preparation: Preparation) -> tuple[list[socket.sock
     for path in ground.masked:
         linux.mount("/dev/null", path, None, linux.MS_BIND)
     socket.sethostname(preparation.hostname)
-    return [listener, daemon, service], *_fork_runtime(ground, preparation.uid)
+    return [listener, daemon, service, *more], *_fork_runtime(ground, preparation.uid)
 
 
 def _fork_runtime(ground: Ground, uid: int) -> tuple[Channel, int]:

@@ -57,7 +57,8 @@ class Configuration:
 
     code_root: has one directory per digest, the extracted package. run_dir: ours alone; its path also names the parent
     cgroup. first_uid: sandboxes run as this user id and those after it; the default lies in a range that distributions
-    leave to nobody (sub-ids of users and systemd's containers end below it).
+    leave to nobody (sub-ids of users and systemd's containers end below it). way_out: what functions connect to is
+    handed to the service's relay; else there is no network.
     """
 
     code_root: str
@@ -65,6 +66,7 @@ class Configuration:
     runtimes: Mapping[str, Runtime]
     isolation: Isolation = "full"
     first_uid: int = 1_900_000_000
+    way_out: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,7 @@ def configuration_body(given: Configuration) -> dict[str, Any]:
         },
         "isolation": given.isolation,
         "first_uid": given.first_uid,
+        "way_out": given.way_out,
     }
 
 
@@ -142,6 +145,7 @@ def configuration(body: dict[str, Any]) -> Configuration:
         runtimes,
         cast(Isolation, body["isolation"]),
         _number(body, "first_uid", range(1000, 2**32 - 2**20)),
+        body.get("way_out") is True,
     )
 
 

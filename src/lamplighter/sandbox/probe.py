@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from lamplighter.sandbox import linux, seccomp
+from lamplighter.sandbox import diversion, linux, seccomp
 from lamplighter.sandbox.cgroup import WANTED, hierarchies
 from lamplighter.sandbox.contract import Isolation
 from lamplighter.sandbox.remedies import remedy
@@ -57,6 +57,7 @@ class Host:
     root: bool
     cgroups: str  # "version 1", "version 2", "versions 1 and 2" or "none"
     controllers: frozenset[str]  # of memory, cpu, pids: those we may use
+    way_out: bool  # what `network` internet takes
     findings: tuple[Finding, ...]  # for the best isolation there could be here: full as root, else user
 
     @property
@@ -92,8 +93,20 @@ def probe() -> Host:
             if os.access(hierarchy.own, os.W_OK) or os.access(hierarchy.top, os.W_OK)
             for name in hierarchy.controllers
         ),
+        way_out=way_out_works(),
         findings=tuple(findings),
     )
+
+
+def way_out_works() -> bool:
+    """Whether this kernel can hand over what functions connect to (nf_tables with tproxy)."""
+    return _attempt(_way_out, "", own_user_namespace=os.geteuid() != 0) == 0
+
+
+def _way_out(_: str) -> None:
+    linux.unshare(linux.CLONE_NEWNET)
+    linux.loopback_up()
+    diversion.open_way_out()
 
 
 def _attempt(check: Callable[[str], None], directory: str, own_user_namespace: bool) -> int:

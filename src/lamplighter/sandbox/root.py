@@ -44,7 +44,16 @@ _FROM_HOST = ("ld.so.cache", "protocols", "services", "mime.types", "ssl/openssl
 _CERTIFICATES = ("etc/ssl/certs", "etc/ca-certificates", "etc/pki/ca-trust/extracted", "etc/pki/tls/certs")
 _JAVA = re.compile(r"java-\d+-openjdk")  # where Debian keeps the files of a Java's conf
 _HIDDEN = ("usr/local", "usr/src", "usr/games")  # the operator's own, not the distribution's
-_FORK_SERVER_FILES = ("linux.py", "channel.py", "guest.py", "inside.py", "bare.py", "extensions.py", "forkserver.py")
+_FORK_SERVER_FILES = (
+    "linux.py",
+    "channel.py",
+    "guest.py",
+    "inside.py",
+    "diversion.py",
+    "bare.py",
+    "extensions.py",
+    "forkserver.py",
+)
 _FILES = {
     "passwd": "root:x:0:0:root:/:/sbin/nologin\n"
     f"sbx_user1051:x:{GUEST_UID}:{GUEST_GID}::/home/sbx_user1051:/sbin/nologin\n"

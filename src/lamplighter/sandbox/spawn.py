@@ -51,6 +51,7 @@ def spawn(told: Configuration, runtime: str, pid_namespace: int) -> ForkServerPr
             "client": client if given.kind == "python" else None,
             "sdk": sdk if given.preload else None,
             "isolated": isolated,
+            "way_out": told.way_out and isolated,
             "unmount": root.STAND_INS,
             "seccomp": base64.b64encode(seccomp.program(linux.MACHINE)).decode() if isolated else "",
             "init_uid": told.first_uid - 1 if told.isolation == "full" else 0,
