@@ -19,11 +19,12 @@ CUSTOM = Path(__file__).parents[1] / "support" / "custom_runtimes"
 NODES = nodes()
 RELEASES = ("nodejs20.x", "nodejs22.x", "nodejs24.x")
 LARGE = {"MemorySize": 1769}  # a whole processor, so that a test needn't wait
-# AWS: recorded from introspecting functions, with the metadata endpoint that came since (spec 3.1).
+# AWS: recorded from introspecting functions, with the metadata endpoint that came since (spec 3.1), and with where the
+# service's own API is.
 VARIABLES_OF_ALL = {
     "AWS_DEFAULT_REGION", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "AWS_LAMBDA_FUNCTION_NAME", "AWS_LAMBDA_FUNCTION_VERSION",
     "AWS_LAMBDA_INITIALIZATION_TYPE", "AWS_LAMBDA_LOG_GROUP_NAME", "AWS_LAMBDA_LOG_STREAM_NAME",
-    "AWS_LAMBDA_METADATA_API", "AWS_LAMBDA_METADATA_TOKEN",
+    "AWS_ENDPOINT_URL", "AWS_LAMBDA_METADATA_API", "AWS_LAMBDA_METADATA_TOKEN",
     "AWS_LAMBDA_RUNTIME_API", "AWS_REGION", "AWS_XRAY_CONTEXT_MISSING", "AWS_XRAY_DAEMON_ADDRESS",
     "LAMBDA_RUNTIME_DIR", "LAMBDA_TASK_ROOT", "LANG", "LD_LIBRARY_PATH", "PATH", "TZ", "_AWS_XRAY_DAEMON_ADDRESS",
     "_AWS_XRAY_DAEMON_PORT", "_HANDLER",
