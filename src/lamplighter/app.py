@@ -83,7 +83,10 @@ from lamplighter.events.rules import Rules
 from lamplighter.invoke.assignment import InProcessAssignment
 from lamplighter.invoke.invoker import Invoker
 from lamplighter.invoke.limits import Limits
+from lamplighter.invoke.memory import MEBIBYTE, available
 from lamplighter.invoke.pace import Pace
+from lamplighter.invoke.provisioned_time import ProvisionedTime
+from lamplighter.invoke.provisioning import Provisioning
 from lamplighter.invoke.reservations import follow_reservations
 from lamplighter.model.clock import SystemClock
 from lamplighter.model.functions import FunctionId, FunctionVersion
@@ -237,7 +240,14 @@ async def _front_door(
             metrics.peaks = limits.peaks
         follow_reservations(limits, records, database, settings.account_id, settings.region)
         assignment = InProcessAssignment(
-            Preparing(worker, code), clock, limits, settings.idle_timeout, settings.max_environment_age
+            Preparing(worker, code),
+            clock,
+            limits,
+            settings.idle_timeout,
+            settings.max_environment_age,
+            available,
+            settings.memory_reserve * MEBIBYTE,
+            lambda function: measure("ProvisionedConcurrencySpilloverInvocations", function.id, 1.0),
         )
         stack.push_async_callback(assignment.close)
         invoker = Invoker(stored, records, database, assignment, clock=clock, observe=observe)
@@ -270,7 +280,7 @@ async def _front_door(
             **TagOperations(Tags(records)).operations(),
             **UrlOperations(Urls(records, clock)).operations(),
             **ConcurrencyOperations(Concurrency(records, concurrency)).operations(),
-            **ProvisionedOperations(Provisioned(records, clock, concurrency)).operations(),
+            **ProvisionedOperations(Provisioned(records, clock, concurrency, assignment.standing)).operations(),
             **ScalingOperations(Scaling(records)).operations(),
             **RuntimeManagementOperations(RuntimeManagement(records)).operations(),
             **RecursionOperations(Recursion(records)).operations(),
@@ -306,6 +316,9 @@ async def _front_door(
             ],
         )
         reaches.front = door
+        time = ProvisionedTime(clock, observe)
+        stack.callback(time.close)
+        Provisioning(assignment, limits, records, database, time, settings.account_id, settings.region)
         yield door, rounds
 
 

@@ -59,6 +59,7 @@ class Settings:
     account_concurrency: int = 1000
     idle_timeout: int = 600
     max_environment_age: int = 7200
+    memory_reserve: int = 256
     logs: bool = True
     metering: bool = True
     metrics: bool = True
@@ -137,6 +138,13 @@ def _seconds(least: int) -> Callable[[object], int]:
         return number
 
     return read
+
+
+def _memory(value: object) -> int:
+    number = int(value) if isinstance(value, str) and re.fullmatch(r"[0-9]{1,8}", value) else value
+    if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number <= 10_000_000:
+        raise ValueError("must be a number of MB from 0 to 10000000")
+    return number
 
 
 def _switch(value: object) -> bool:
@@ -324,6 +332,14 @@ OPTIONS = (
         "7200",
         "How old an environment may become; a new one takes its place, between invocations.",
         _seconds(60),
+    ),
+    Option(
+        "memory_reserve",
+        "MB",
+        "256",
+        "How much of the host's memory is left alone: below twice of it idle environments end, and below it calls that "
+        "need a new one are throttled. 0 looks at no memory.",
+        _memory,
     ),
     Option("logs", "on|off", "on", "Keep what functions write, to be read through CloudWatch Logs.", _switch),
     Option("metering", "on|off", "on", "Count what runs, for lamplighter bill.", _switch),

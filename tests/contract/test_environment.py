@@ -550,3 +550,36 @@ async def test_an_init_that_no_invocation_names_is_told_too(tmp_path: Path) -> N
     assert told == bench.used
     assert [usage.status for usage in told] == ["error", "unused"]
     assert all(usage.billed >= usage.duration > 0 for usage in told)
+
+
+@story
+async def test_what_is_initialised_ahead_says_so_and_has_more_time_for_it(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, LEAN, init_limit=0.2)
+    late = {"LATE": "0.6"}
+    ahead = await bench.worker.start(version(handler="app.handler", environment=late), "provisioned-concurrency")
+    assert await ahead.initialized()
+    assert ahead.warm
+    assert bench.sandboxes.specs[-1].variables["AWS_LAMBDA_INITIALIZATION_TYPE"] == "provisioned-concurrency"
+    assert (await ahead.run(invocation(b"1"))).error is None
+    ran = bench.used[-1]
+    assert isinstance(ran, Ran)
+    assert ran.initialization == "provisioned-concurrency"
+    await ahead.end()
+    usual = await bench.worker.start(version(handler="app.handler", environment=late))
+    assert not await usual.initialized()
+    await usual.end()
+
+
+@story
+async def test_an_init_that_ends_badly_or_is_ended_is_told_to_who_waits(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, LEAN)
+    leaving = version(handler="app.handler", environment={"LEAVE": "3"})
+    ahead = await bench.worker.start(leaving, "provisioned-concurrency")
+    assert not await ahead.initialized()
+    assert not ahead.warm
+    await ahead.end()
+    slow = await bench.worker.start(version(environment={"LATE": "60"}), "provisioned-concurrency")
+    waiting = asyncio.create_task(slow.initialized())
+    await asyncio.sleep(0)
+    await slow.end()
+    assert not await waiting

@@ -624,7 +624,7 @@ class NoEnvironments:
     def __init__(self, place: Path) -> None:
         self.place = place
 
-    async def start(self, function: FunctionVersion) -> Any:
+    async def start(self, function: FunctionVersion, initialization: str = "on-demand") -> Any:
         return (self.place / function.code.digest / "handler.py").exists()
 
     async def close(self) -> None: ...

@@ -47,9 +47,10 @@ from lamplighter.control.sources import Sources
 from lamplighter.control.tags import Tags
 from lamplighter.control.urls import Urls
 from lamplighter.control.versions import Versions
+from lamplighter.invoke.ahead import Standing
 from lamplighter.model.clock import Clock, SystemClock
 from lamplighter.model.errors import ServiceError
-from lamplighter.model.functions import FunctionId
+from lamplighter.model.functions import FunctionId, FunctionVersion
 from lamplighter.neighbours.s3 import S3
 from lamplighter.store.blobs import FileBlobs
 from lamplighter.store.database import Database
@@ -156,6 +157,7 @@ async def control_plane(
     code_storage: int = 80_530_636_800,
     s3: S3 | None = None,
     concurrency: int = 1000,
+    standing: Callable[[FunctionVersion], Standing] = lambda function: Standing(1_000_000),
 ) -> AsyncGenerator[ControlPlane]:
     clock = clock or SystemClock()
     with DataDirectory(path) as directory:
@@ -185,7 +187,7 @@ async def control_plane(
                     **TagOperations(Tags(records)).operations(),
                     **UrlOperations(Urls(records, clock)).operations(),
                     **ConcurrencyOperations(Concurrency(records, concurrency)).operations(),
-                    **ProvisionedOperations(Provisioned(records, clock, concurrency)).operations(),
+                    **ProvisionedOperations(Provisioned(records, clock, concurrency, standing)).operations(),
                     **ScalingOperations(Scaling(records)).operations(),
                     **RuntimeManagementOperations(RuntimeManagement(records)).operations(),
                     **RecursionOperations(Recursion(records)).operations(),

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from lamplighter.model.functions import CodePackage, FunctionId, FunctionVersion
 from lamplighter.model.invocation import Invocation, Outcome
-from lamplighter.worker.contract import WorkerError
+from lamplighter.worker.contract import Initialization, WorkerError
 from lamplighter.worker.stream import Stream
 
 
@@ -60,8 +60,17 @@ class HeldEnvironment:
         self.busy = False
         self.ended = False
         self.lingers = False  # stays busy after its answer, until `settle`
+        self.fresh = True  # initialised
+        self.initialization: Initialization = "on-demand"
         self._answer: asyncio.Future[Outcome] | None = None
         self._on_free: Callable[[], None] | None = None
+
+    @property
+    def warm(self) -> bool:
+        return self.alive and self.fresh and not self.busy
+
+    async def initialized(self) -> bool:
+        return self.warm
 
     async def run(self, invocation: Invocation, stream: Stream | None = None) -> Outcome:
         assert self.alive
@@ -93,6 +102,13 @@ class HeldEnvironment:
             self._answer.set_result(Outcome(b"{}", "Unhandled"))
         self.settle()
 
+    def crash(self) -> None:
+        """In an invocation; the next one would have to wait for an init."""
+        self.fresh = False
+        assert self._answer is not None
+        self._answer.set_result(Outcome(b"{}", "Unhandled"))
+        self.settle()
+
     def when_free(self, callback: Callable[[], None]) -> None:
         self._on_free = callback
 
@@ -107,14 +123,20 @@ class HeldWorkers:
     def __init__(self, at_once: bool = True) -> None:
         self.at_once = at_once
         self.environments: list[HeldEnvironment] = []
+        self.asked: list[Initialization] = []
         self.starting: list[tuple[FunctionVersion, asyncio.Future[HeldEnvironment]]] = []
+        self.init_works = True
 
-    async def start(self, function: FunctionVersion) -> HeldEnvironment:
+    async def start(self, function: FunctionVersion, initialization: Initialization = "on-demand") -> HeldEnvironment:
+        self.asked.append(initialization)
         if self.at_once:
-            return self._made(function)
-        start: asyncio.Future[HeldEnvironment] = asyncio.get_running_loop().create_future()
-        self.starting.append((function, start))
-        return await start
+            environment = self._made(function)
+        else:
+            start: asyncio.Future[HeldEnvironment] = asyncio.get_running_loop().create_future()
+            self.starting.append((function, start))
+            environment = await start
+        environment.initialization = initialization
+        return environment
 
     def finish(self, index: int = 0) -> None:
         function, start = self.starting.pop(index)
@@ -128,6 +150,7 @@ class HeldWorkers:
 
     def _made(self, function: FunctionVersion) -> HeldEnvironment:
         environment = HeldEnvironment(function)
+        environment.fresh = self.init_works
         self.environments.append(environment)
         return environment
 

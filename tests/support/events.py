@@ -25,6 +25,7 @@ from lamplighter.model.functions import FunctionId, FunctionVersion
 from lamplighter.model.invocation import Invocation, Outcome
 from lamplighter.store.database import Database
 from lamplighter.store.events import SqliteEventQueue
+from lamplighter.worker.contract import Initialization
 from lamplighter.worker.stream import Stream
 from support.control import ACCOUNT, REGION, ControlPlane, ManualClock, control_plane, function_id
 
@@ -47,6 +48,13 @@ class _Environment:
     async def run(self, invocation: Invocation, stream: Stream | None = None) -> Outcome:
         return await self._handler(self.function, invocation)
 
+    @property
+    def warm(self) -> bool:
+        return self.alive
+
+    async def initialized(self) -> bool:
+        return self.alive
+
     def when_free(self, callback: Callable[[], None]) -> None:
         raise AssertionError("never busy after its answer")
 
@@ -58,7 +66,7 @@ class _Workers:
     def __init__(self, handler: Handler) -> None:
         self._handler = handler
 
-    async def start(self, function: FunctionVersion) -> _Environment:
+    async def start(self, function: FunctionVersion, initialization: Initialization = "on-demand") -> _Environment:
         return _Environment(function, self._handler)
 
     async def close(self) -> None: ...

@@ -214,10 +214,10 @@ def test_a_throttled_queue_is_not_tried_over_and_over(tmp_path: Path):
             share, refused = s.limits.share(await s.function("g")), 0
             admit = Share.admit
 
-            def counted(self: Share) -> None:
+            def counted(self: Share, now: float | None = None) -> None:
                 nonlocal refused
                 refused += 1
-                admit(self)
+                admit(self, now)
 
             await s.plane.call("PutFunctionConcurrency", FunctionName="g", ReservedConcurrentExecutions=1)
             share.admit()  # somebody else has it

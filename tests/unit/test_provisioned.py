@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from lamplighter.control.provisioned import progress
+from lamplighter.invoke.ahead import INIT_FAILED, Standing
 from lamplighter.model.errors import ServiceError
+from lamplighter.model.functions import FunctionVersion
 from support.control import ControlPlane, ManualClock, control_plane, run
-from support.environments import version
 
 ARN = "arn:aws:lambda:us-east-1:111111111111:function"
 PUT, GET = "PutProvisionedConcurrencyConfig", "GetProvisionedConcurrencyConfig"
@@ -74,12 +74,40 @@ def test_a_config_is_in_progress_for_a_moment_and_then_ready(tmp_path: Path):
     run(main)
 
 
-def test_it_is_as_far_as_the_versions_behind_it():
-    ready, pending, failed = version(), version(state="Pending"), version(state="Failed")
-    assert progress([ready], 60) == "READY"
-    assert progress([ready, pending], 60) == "IN_PROGRESS"
-    assert progress([ready, failed], 0) == "FAILED"
-    assert progress([None], 60) == "FAILED"
+def test_it_is_as_far_as_the_environments_of_the_versions_behind_it(tmp_path: Path):
+    async def main() -> None:
+        standing = {"1": Standing(2), "2": Standing()}
+        clock = ManualClock()
+
+        def look(function: FunctionVersion) -> Standing:
+            return standing[function.version]
+
+        async def shown() -> tuple[Any, ...]:
+            config = await get(plane, "live")
+            return (
+                config["Status"],
+                config["AllocatedProvisionedConcurrentExecutions"],
+                config["AvailableProvisionedConcurrentExecutions"],
+                config.get("StatusReason"),
+            )
+
+        async with control_plane(tmp_path, clock, standing=look) as plane:
+            await published(plane, 2)
+            await alias(plane, "live", "1")
+            await put(plane, "live", 4)
+            clock.time += 60
+            assert await shown() == ("IN_PROGRESS", 2, 2, None)
+            standing["1"] = Standing(2, INIT_FAILED)
+            assert await shown() == ("FAILED", 2, 2, "FUNCTION_ERROR_INIT_FAILURE")
+            standing["1"] = Standing(9)
+            assert await shown() == ("READY", 4, 4, None)
+            routing = {"AdditionalVersionWeights": {"2": 0.25}}
+            await plane.call("UpdateAlias", FunctionName="f", Name="live", RoutingConfig=routing)
+            assert await shown() == ("IN_PROGRESS", 3, 3, None)
+            standing["2"] = Standing(1)
+            assert await shown() == ("READY", 4, 4, None)
+
+    run(main)
 
 
 def test_only_what_is_published_can_have_it(tmp_path: Path):

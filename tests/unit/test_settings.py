@@ -25,6 +25,7 @@ EXAMPLES = {
     "account_concurrency": ("250", 250),
     "idle_timeout": ("90", 90),
     "max_environment_age": ("3600", 3600),
+    "memory_reserve": ("512", 512),
     "logs": ("off", False),
     "metering": ("off", False),
     "metrics": ("off", False),

@@ -51,7 +51,7 @@ def _reference(call: Call, members: Members) -> FunctionRef:
 
 
 def _config(config: ProvisionedConfig) -> Members:
-    """What is allocated is available: nothing says yet how much of it is in use."""
+    """What is allocated is available, in use or not, as on AWS."""
     members: Members = {
         "RequestedProvisionedConcurrentExecutions": config.requested,
         "AvailableProvisionedConcurrentExecutions": config.allocated,

@@ -7,12 +7,11 @@ transaction, so two that would only just fit never both do. `invoke/reservations
 
 from typing import Final
 
-from lamplighter.model.concurrency import KEY, KIND, from_document, to_document
+from lamplighter.model.concurrency import KEY, KIND, PROVISIONED, from_document, to_document
 from lamplighter.model.errors import InvalidParameterValueException, ResourceNotFoundException
 from lamplighter.model.functions import FunctionId
 from lamplighter.store.contract import Records, RecordTransaction, RecordView
 
-PROVISIONED: Final = "provisioned_concurrency"  # the kind of record; `control/provisioned.py` has the rest of it
 LEAST_UNRESERVED: Final = 100
 
 

@@ -8,7 +8,7 @@ from lamplighter.control.code import Code
 from lamplighter.model.errors import InvalidParameterValueException
 from lamplighter.model.functions import FunctionVersion
 from lamplighter.store.contract import BlobDamaged
-from lamplighter.worker.contract import Environment, WorkerError, Workers
+from lamplighter.worker.contract import Environment, Initialization, WorkerError, Workers
 
 
 class Preparing:
@@ -18,7 +18,7 @@ class Preparing:
         self._workers = workers
         self._code = code
 
-    async def start(self, function: FunctionVersion) -> Environment:
+    async def start(self, function: FunctionVersion, initialization: Initialization = "on-demand") -> Environment:
         for package in (function.code, *(layer.package for layer in function.layers)):
             try:
                 await self._code.ensure(package.digest)
@@ -26,7 +26,7 @@ class Preparing:
                 raise WorkerError(
                     f"the package {package.digest} of {function.arn} cannot be unpacked: {error}"
                 ) from error
-        return await self._workers.start(function)
+        return await self._workers.start(function, initialization)
 
     async def close(self) -> None:
         await self._workers.close()

@@ -1,18 +1,21 @@
 """Provisioned concurrency: configs of versions and aliases, and how far each is (AWS: spec 4.3).
 
 A config claims its part of the account's concurrency as soon as it is accepted. What is provisioned for a version is
-provisioned once: by a config of its own, or by that of an alias which points to it.
+provisioned once: by a config of its own, or by that of an alias which points to it. `invoke/provisioning.py` makes it
+true; what is shown here is what is there.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from lamplighter.control import aliases, markers
-from lamplighter.control.concurrency import PROVISIONED as KIND
 from lamplighter.control.concurrency import LimitRefused, Pool, provisioned, reserved
+from lamplighter.invoke.ahead import INIT_FAILED, Standing
+from lamplighter.invoke.provisioning import parts
 from lamplighter.model.clock import Clock
+from lamplighter.model.concurrency import PROVISIONED as KIND
 from lamplighter.model.errors import (
     InvalidParameterValueException,
     ProvisionedConcurrencyConfigNotFoundException,
@@ -42,12 +45,15 @@ class ProvisionedConfig:
 
 
 class Provisioned:
-    """`limit`: the account's concurrency, per region."""
+    """`limit`: the account's concurrency, per region. `standing`: how far a version's environments are."""
 
-    def __init__(self, records: Records, clock: Clock, limit: int) -> None:
+    def __init__(
+        self, records: Records, clock: Clock, limit: int, standing: Callable[[FunctionVersion], Standing]
+    ) -> None:
         self._records = records
         self._clock = clock
         self._limit = limit
+        self._standing = standing
 
     async def put(self, reference: FunctionRef, wanted: int) -> ProvisionedConfig:
         """New, or instead of the one there was. Raises LimitRefused, ResourceConflict."""
@@ -135,28 +141,26 @@ class Provisioned:
             )
 
     def _shown(self, view: RecordView, reference: FunctionRef, document: Document) -> ProvisionedConfig:
-        functions = [view.version(reference.id.name, version) for version in _pointed_to(view, reference)]
-        status = progress(functions, self._clock.now() - document["modified"])
-        requested = document["requested"]
+        id, requested = reference.id, document["requested"]
+        wanted = parts(view, id, reference.qualifier or LATEST, requested)
+        functions = {version: view.version(id.name, version) for version in wanted}
+        found = {version: self._standing(function) for version, function in functions.items() if function is not None}
+        allocated = sum(min(wanted[version], standing.ready) for version, standing in found.items())
+        failed = next((standing.failed for standing in found.values() if standing.failed), None)
+        if any(function is None or function.state == "Failed" for function in functions.values()):
+            failed = INIT_FAILED
+        early = self._clock.now() - document["modified"] < ALLOCATION
+        status: Status = "READY" if allocated == requested else "FAILED" if failed else "IN_PROGRESS"
+        if early and status == "READY":
+            status, allocated = "IN_PROGRESS", 0
         return ProvisionedConfig(
             reference,
             requested,
             _wire_time(document["modified"]),
             status,
-            requested if status == "READY" else 0,
-            "FUNCTION_ERROR_INIT_FAILURE" if status == "FAILED" else None,
+            allocated,
+            failed if status == "FAILED" else None,
         )
-
-
-def progress(functions: Sequence[FunctionVersion | None], age: float) -> Status:
-    """How far a config is, whose versions these are. `age`: seconds since it was put.
-
-    What is allocated is a claim: environments are started for calls, not ahead of them, so all that there is to wait
-    for is that the versions can run."""
-    if any(function is None or function.state == "Failed" for function in functions):
-        return "FAILED"
-    ready = all(function is not None and function.state == "Active" for function in functions)
-    return "READY" if ready and age >= ALLOCATION else "IN_PROGRESS"
 
 
 def _pointed_to(view: RecordView, reference: FunctionRef) -> tuple[str, ...]:

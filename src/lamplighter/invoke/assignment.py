@@ -3,51 +3,44 @@
 An invocation counts from its admission until the phase it caused is over, which may be after its answer (AWS: spec
 4.1). Where no environment is free a new one is started, but whichever is free first is taken: a cold start belongs to
 the assignment, not to the invocation that caused it, so it is neither waited for in vain nor lost when a caller leaves.
+Provisioned environments (`ahead`) come before all others, and are counted apart.
+
+When the host's memory runs short, idle environments end, the least recently used first; when that doesn't help, what
+would need a new environment is throttled, before anything swaps or dies.
 """
 
 import asyncio
+import heapq
 import logging
-from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from functools import partial
 from types import TracebackType
 from typing import Any
 
-from lamplighter.invoke.limits import Limits, Share
+from lamplighter.invoke.ahead import AT_ONCE, Ahead, Means, Standing
+from lamplighter.invoke.limits import Limits
+from lamplighter.invoke.memory import Room
+from lamplighter.invoke.pool import Key, Pool
 from lamplighter.model.clock import Clock
-from lamplighter.model.functions import FunctionId, FunctionVersion
+from lamplighter.model.errors import TooManyRequestsException
+from lamplighter.model.functions import FunctionVersion
 from lamplighter.worker.contract import Environment, WorkerError, Workers
 
 IDLE_LIMIT = 600.0  # seconds that an environment is kept without an invocation (AWS: 5 to 15 minutes)
 AGE_LIMIT = 7200.0  # seconds after which an environment takes no more invocations (AWS: some two hours)
 _HESITATE = 0.005  # seconds to wait for an environment that has answered and is about to be free, before starting one
 _SWEEP = 15.0  # seconds between looks at idle environments
+_WATCH = 1.0  # seconds between looks at the host's memory, and until who was throttled for lack of it may try again
 _CLOSE_LIMIT = 30.0  # seconds
 
 _log = logging.getLogger(__name__)
 
-_Key = tuple[FunctionId, str, int]  # function, version, generation
-
-
-class Pool:
-    """The environments of one version in one generation."""
-
-    __slots__ = ("admitted", "finishing", "function", "idle", "key", "retired", "share", "starting", "waiting")
-
-    def __init__(self, key: _Key, function: FunctionVersion, share: Share) -> None:
-        self.key = key
-        self.function = function
-        self.share = share
-        self.admitted = 0  # invocations not yet released
-        self.finishing = 0  # of these: answered, but their phase is not over
-        self.waiting: deque[asyncio.Future[Environment]] = deque()  # of these: without an environment; oldest first
-        self.starting = 0  # environments on their way
-        self.idle: list[tuple[Environment, float]] = []  # with the time since when; the most recently used last
-        self.retired = False  # no longer current: nothing is kept
-
 
 class InProcessAssignment:
-    """Implements `invoke.contract.Assignment` with this node's `workers`."""
+    """Implements `invoke.contract.Assignment` with this node's `workers`.
+
+    `memory`: bytes that the host can still give (None: nobody knows), of which `memory_reserve` are left alone.
+    `spilled`: told of each invocation on demand of a version that has provisioned environments."""
 
     def __init__(
         self,
@@ -56,19 +49,51 @@ class InProcessAssignment:
         limits: Limits,
         idle_limit: float = IDLE_LIMIT,
         age_limit: float = AGE_LIMIT,
+        memory: Callable[[], int | None] = lambda: None,
+        memory_reserve: int = 0,
+        spilled: Callable[[FunctionVersion], None] = lambda function: None,
     ) -> None:
         self._workers = workers
         self._clock = clock
         self._limits = limits
         self._idle_limit = idle_limit
         self._age_limit = age_limit
-        self._pools: dict[_Key, Pool] = {}
+        self._room = Room(clock, memory, memory_reserve)
+        self._spilled = spilled
+        self._starting = 0  # environments on their way, of all pools
+        self._watch: asyncio.TimerHandle | None = None
+        self._telling: asyncio.TimerHandle | None = None
+        gate = asyncio.Semaphore(AT_ONCE)
+        self._means = Means(workers, clock, age_limit, gate, self._own, self._has_room)
+        self._pools: dict[Key, Pool] = {}
         self._tasks: set[asyncio.Task[None]] = set()  # cold starts and endings
         self._sweeper: asyncio.TimerHandle | None = None
         self._closed = False
 
-    def environment(self, function: FunctionVersion) -> "Hold":
-        return Hold(self, function)
+    def environment(self, function: FunctionVersion, paced: bool = False) -> "Hold":
+        return Hold(self, function, paced)
+
+    def provision(self, function: FunctionVersion, count: int) -> None:
+        """Keep so many environments of this version initialised, from now on."""
+        key = (function.id, function.version, function.generation)
+        if self._closed or (not count and key not in self._pools):
+            return
+        pool = self._pool(function)
+        if pool.ahead is None:
+            pool.ahead = Ahead(function, self._means, partial(self._ahead_changed, pool))
+        pool.ahead.want(count)
+        self._forget_if_unused(pool)
+        if self._sweeper is None:
+            self._sweep_later()
+
+    def _ahead_changed(self, pool: Pool) -> None:
+        self._limits.tell()  # who finds no room on demand may find it here
+        self._forget_if_unused(pool)
+
+    def standing(self, function: FunctionVersion) -> Standing:
+        """What of that is there now."""
+        pool = self._pools.get((function.id, function.version, function.generation))
+        return Standing() if pool is None or pool.ahead is None else pool.ahead.standing()
 
     def retire(self, arn: str, keep_generation: int | None) -> None:
         for pool in tuple(self._pools.values()):
@@ -86,13 +111,16 @@ class InProcessAssignment:
                 else:
                     self._end(environment)
             pool.idle = kept
+            if pool.ahead is not None:
+                pool.ahead.tidy()
             self._forget_if_unused(pool)
 
     async def close(self) -> None:
         """End what is idle and start no more; environments in use end as they come back."""
         self._closed = True
-        if self._sweeper is not None:
-            self._sweeper.cancel()
+        for timer in (self._sweeper, self._watch, self._telling):
+            if timer is not None:
+                timer.cancel()
         for pool in tuple(self._pools.values()):
             self._retire(pool)
             while pool.waiting:
@@ -104,22 +132,49 @@ class InProcessAssignment:
 
     # What a Hold does
 
-    def admit(self, function: FunctionVersion) -> Pool:
-        """Count one more. Raises TooManyRequestsException."""
+    def enter(self, function: FunctionVersion, paced: bool) -> tuple[Pool, Environment | None, bool]:
+        """Count one more; with an environment if one is free, and whether that is a provisioned one. Raises
+        TooManyRequestsException."""
         if self._closed:
             raise WorkerError("the service is shutting down")
+        pool = self._pool(function)
+        now = self._clock.monotonic() if paced else None
+        ahead = pool.ahead
+        try:
+            if ahead is not None and ahead.available(now):
+                pool.share.admit_ahead(now)
+                pool.admitted += 1
+                return pool, ahead.take(now), True
+            pool.share.admit(now)
+        except TooManyRequestsException:
+            self._forget_if_unused(pool)
+            raise
+        pool.admitted += 1
+        environment = self._take_idle(pool)
+        if environment is None and (refused := self._refusal(pool)) is not None:
+            self.leave(pool)
+            self._tell_later()
+            raise refused
+        if ahead is not None and ahead.wanted:
+            self._spilled(function)
+        return pool, environment, False
+
+    def _pool(self, function: FunctionVersion) -> Pool:
         key = (function.id, function.version, function.generation)
         pool = self._pools.get(key)
-        if pool is not None:
-            pool.share.admit()
-        else:
-            share = self._limits.share(function.id)
-            share.admit()
-            pool = self._pools[key] = Pool(key, function, share)
-        pool.admitted += 1
+        if pool is None:
+            pool = self._pools[key] = Pool(key, function, self._limits.share(function.id))
         return pool
 
-    def take_idle(self, pool: Pool) -> Environment | None:
+    def _refusal(self, pool: Pool) -> TooManyRequestsException | None:
+        """Why no environment may be started for one more invocation, which would then wait for those in use."""
+        if pool.finishing > len(pool.waiting):
+            return None
+        if not pool.share.may_grow(self._clock.monotonic()) or not self._has_room():
+            return TooManyRequestsException("ConcurrentInvocationLimitExceeded", retry_after=1)
+        return None
+
+    def _take_idle(self, pool: Pool) -> Environment | None:
         while pool.idle:
             environment, _ = pool.idle.pop()
             if environment.alive and not self._too_old(environment):
@@ -154,22 +209,30 @@ class InProcessAssignment:
         self._release(pool)
         self._forget_if_unused(pool)
 
-    def give_back(self, pool: Pool, environment: Environment) -> None:
+    def give_back(self, pool: Pool, environment: Environment, ahead: bool) -> None:
         if environment.busy:
-            pool.finishing += 1
-            environment.when_free(partial(self._finished, pool, environment))
+            if not ahead:
+                pool.finishing += 1
+            environment.when_free(partial(self._finished, pool, environment, ahead))
         else:
-            self._release(pool)
+            self._over(pool, environment, ahead)
+
+    def _finished(self, pool: Pool, environment: Environment, ahead: bool) -> None:
+        if not ahead:
+            pool.finishing -= 1
+        self._over(pool, environment, ahead)
+
+    def _over(self, pool: Pool, environment: Environment, ahead: bool) -> None:
+        self._release(pool, ahead)
+        if ahead and pool.ahead is not None:
+            pool.ahead.give_back(environment)
+            self._forget_if_unused(pool)
+        else:
             self._keep(pool, environment)
 
-    def _finished(self, pool: Pool, environment: Environment) -> None:
-        pool.finishing -= 1
-        self._release(pool)
-        self._keep(pool, environment)
-
-    def _release(self, pool: Pool) -> None:
+    def _release(self, pool: Pool, ahead: bool = False) -> None:
         pool.admitted -= 1
-        pool.share.release()
+        pool.share.release(ahead)
 
     # Environments that come free
 
@@ -185,6 +248,7 @@ class InProcessAssignment:
                 pool.idle.append((environment, self._clock.monotonic()))
                 if self._sweeper is None:
                     self._sweep_later()
+                self._watch_later()
         self._forget_if_unused(pool)
 
     def _too_old(self, environment: Environment) -> bool:
@@ -207,19 +271,25 @@ class InProcessAssignment:
         """As many as there are invocations without any in sight."""
         while pool.starting < len(pool.waiting):
             pool.starting += 1
+            self._starting += 1
+            pool.share.grow(self._clock.monotonic())
             self._own(self._start(pool))
 
     async def _start(self, pool: Pool) -> None:
         try:
             environment = await self._workers.start(pool.function)
         except Exception as error:  # whatever it is, it must reach the invocation, which would else wait for ever
-            pool.starting -= 1
+            self._started(pool)
             if len(pool.waiting) > pool.starting:
                 self._fail_one(pool, error)
             self._forget_if_unused(pool)
         else:
-            pool.starting -= 1
+            self._started(pool)
             self._keep(pool, environment)
+
+    def _started(self, pool: Pool) -> None:
+        pool.starting -= 1
+        self._starting -= 1
 
     def _fail_one(self, pool: Pool, error: Exception) -> None:
         while pool.waiting:
@@ -228,16 +298,60 @@ class InProcessAssignment:
                 waiter.set_exception(error)
                 return
 
+    # Memory
+
+    def _has_room(self) -> bool:
+        """For one more environment, beside those on their way."""
+        self._relieve()
+        return self._room.has(self._starting + 1)
+
+    def _relieve(self) -> None:
+        self._end_idle(self._room.missing())
+
+    def _end_idle(self, count: int) -> None:
+        """The least recently used of all."""
+        oldest = [(pool.idle[0][1], index, pool) for index, pool in enumerate(self._pools.values()) if pool.idle]
+        heapq.heapify(oldest)
+        while oldest and count:
+            _, index, pool = heapq.heappop(oldest)
+            self._end(pool.idle.pop(0)[0])
+            count -= 1
+            if pool.idle:
+                heapq.heappush(oldest, (pool.idle[0][1], index, pool))
+            else:
+                self._forget_if_unused(pool)
+
+    def _watch_later(self) -> None:
+        if self._watch is None and self._room.watched:
+            self._watch = asyncio.get_running_loop().call_later(_WATCH, self._watch_memory)
+
+    def _watch_memory(self) -> None:
+        self._watch = None
+        self._relieve()
+        if self._pools and not self._closed:
+            self._watch_later()
+
+    def _tell_later(self) -> None:
+        """Queued events that were throttled, for what no release will end: they may try again in a moment."""
+        if self._telling is None and not self._closed:
+            self._telling = asyncio.get_running_loop().call_later(_WATCH, self._tell)
+
+    def _tell(self) -> None:
+        self._telling = None
+        self._limits.tell()
+
     # Housekeeping
 
     def _retire(self, pool: Pool) -> None:
         pool.retired = True
+        if pool.ahead is not None:
+            pool.ahead.want(0)
         while pool.idle:
             self._end(pool.idle.pop()[0])
         self._forget_if_unused(pool)
 
     def _forget_if_unused(self, pool: Pool) -> None:
-        if not (pool.admitted or pool.idle or pool.starting):
+        if pool.unused:
             self._pools.pop(pool.key, None)
 
     def _sweep_later(self) -> None:
@@ -266,24 +380,25 @@ class Hold:
 
     A class, not a generator: this is on the warm path of every invocation."""
 
-    __slots__ = ("_assignment", "_environment", "_function", "_pool")
+    __slots__ = ("_ahead", "_assignment", "_environment", "_function", "_paced", "_pool")
 
     _pool: Pool
     _environment: Environment
+    _ahead: bool
 
-    def __init__(self, assignment: InProcessAssignment, function: FunctionVersion) -> None:
+    def __init__(self, assignment: InProcessAssignment, function: FunctionVersion, paced: bool) -> None:
         self._assignment = assignment
         self._function = function
+        self._paced = paced
 
     async def __aenter__(self) -> Environment:
         assignment = self._assignment
-        pool = self._pool = assignment.admit(self._function)
-        environment = assignment.take_idle(pool)
+        self._pool, environment, self._ahead = assignment.enter(self._function, self._paced)
         if environment is None:
             try:
-                environment = await assignment.wait(pool)
+                environment = await assignment.wait(self._pool)
             except BaseException:
-                assignment.leave(pool)
+                assignment.leave(self._pool)
                 raise
         self._environment = environment
         return environment
@@ -291,4 +406,4 @@ class Hold:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._assignment.give_back(self._pool, self._environment)
+        self._assignment.give_back(self._pool, self._environment, self._ahead)

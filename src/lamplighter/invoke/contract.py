@@ -9,11 +9,12 @@ from lamplighter.worker.contract import Environment
 
 
 class Assignment(Protocol):
-    def environment(self, function: FunctionVersion) -> AbstractAsyncContextManager[Environment]:
+    def environment(self, function: FunctionVersion, paced: bool = False) -> AbstractAsyncContextManager[Environment]:
         """Hold one environment of this very version and generation for one invocation.
 
-        Raises TooManyRequestsException when a limit says no. Most recently used environment first; on the way out the
-        environment is kept warm, or ended if it died or its generation is no longer current."""
+        Raises TooManyRequestsException when a limit says no; `paced`: the rate of requests is one (AWS: spec 4.1, of
+        calls whose caller waits). A provisioned environment comes first, then the most recently used one; on the way
+        out the environment is kept warm, or ended if it died or its generation is no longer current."""
         ...
 
     def retire(self, arn: str, keep_generation: int | None) -> None:

@@ -116,7 +116,7 @@ class Invoker:
         `stream`: takes the answer as it comes, if the function streams it."""
         try:
             invocation = self._passing(function, invocation)
-            async with self._assignment.environment(function) as environment:
+            async with self._assignment.environment(function, invocation.source == "sync") as environment:
                 return await environment.run(invocation, stream)
         except (TooManyRequestsException, RecursiveInvocationException) as error:
             if self._observe is not None:

@@ -4,11 +4,13 @@ A Protocol from the start, since in a cluster the worker is another node's (desi
 
 import socket
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Literal, Protocol
 
 from lamplighter.model.functions import FunctionVersion
 from lamplighter.model.invocation import Invocation, Outcome
 from lamplighter.worker.stream import Stream
+
+Initialization = Literal["on-demand", "provisioned-concurrency"]  # as in AWS_LAMBDA_INITIALIZATION_TYPE
 
 
 class Environment(Protocol):
@@ -21,6 +23,15 @@ class Environment(Protocol):
     def alive(self) -> bool:
         """False once it can't take another invocation (its process died while idle, it failed too often, it was
         ended). After a crash or a time-out it can."""
+        ...
+
+    @property
+    def warm(self) -> bool:
+        """Whether it is initialised, and idle: the next invocation waits for nothing."""
+        ...
+
+    async def initialized(self) -> bool:
+        """When its first init is over: whether it went well. For one that no invocation waits for."""
         ...
 
     @property
@@ -46,7 +57,7 @@ class Environment(Protocol):
 
 
 class Workers(Protocol):
-    async def start(self, function: FunctionVersion) -> Environment:
+    async def start(self, function: FunctionVersion, initialization: Initialization = "on-demand") -> Environment:
         """A new environment, its INIT begun. Raises WorkerError when none can be made."""
         ...
 

@@ -40,6 +40,7 @@ from lamplighter.worker.telemetry_subscription import Api
 from lamplighter.worker.xray_daemon import Take, XRayDaemon
 
 INIT_LIMIT = 10.0  # seconds (AWS: spec 3.1)
+AHEAD_INIT_LIMIT = 130.0  # of what is initialised ahead; the function's time-out, if that is longer
 _LAST_WORDS = 0.05  # seconds for what a dead runtime wrote to be read, if a child of its keeps a connection open
 RESETS = 10  # after as many failures without a success between, a new environment takes over
 _LEAVE = 0.3  # seconds that a runtime may take to exit by itself after an init error
@@ -85,6 +86,7 @@ class LiveEnvironment:
         self._company = Company(self, function, None, logs, clock)  # of the sandbox in hand
         self._reason: Reason = "spindown"  # why that one is let go
         self._telemetry: TelemetryApi | None = None  # from the first subscription on
+        self._init_over: asyncio.Future[None] | None = None  # of the first init, if somebody waits for that
         self._init_error: tuple[bytes, str] | None = None  # what the runtime posted in init: payload, error type
         # Of the invocation in hand.
         self._invocation: Invocation | None = None
@@ -105,6 +107,10 @@ class LiveEnvironment:
         return self._state is not State.DEAD
 
     @property
+    def warm(self) -> bool:
+        return self._state is State.READY and self._invocation is None
+
+    @property
     def busy(self) -> bool:
         return self._invocation is not None
 
@@ -122,6 +128,16 @@ class LiveEnvironment:
         """Start the sandbox, and with it INIT. Raises SandboxError."""
         self._platform.init_started("init")
         await self._start()
+
+    async def initialized(self) -> bool:
+        if self._state is State.INIT:
+            self._init_over = self._loop.create_future()
+            await self._init_over
+        return self._state is State.READY
+
+    def _tell_init(self) -> None:
+        if self._init_over is not None and not self._init_over.done():
+            self._init_over.set_result(None)
 
     async def run(self, invocation: Invocation, stream: Stream | None = None) -> Outcome:
         if self._state is State.DEAD:
@@ -185,6 +201,7 @@ class LiveEnvironment:
                 self._drain()  # what was written in init comes before the first START
             self._company.tell(self._platform.extension)
             self._platform.init_ended("init", "success", None, duration)
+            self._tell_init()
             if self._invocation is not None:
                 self._open()
                 self._give()
@@ -419,6 +436,7 @@ class LiveEnvironment:
         self._figures.init_failed(duration, status, error_type)
         self._state = follow(self._state, Signal.INIT_FAILED)
         self._put_away()
+        self._tell_init()
         if self._invocation is not None:
             self._repeat_init()
 
@@ -534,6 +552,7 @@ class LiveEnvironment:
         self._figures.unused(self._state is State.INIT and self._sandbox is not None)
         self._state = follow(self._state, signal)
         self._deadline.clear()
+        self._tell_init()
         if self._ending is None:
             self._ending = self._loop.create_task(self._take_down())
         if self._invocation is not None:

@@ -18,8 +18,8 @@ from lamplighter.model.usage import Observe
 from lamplighter.runtimes.commands import READ_AT_START
 from lamplighter.sandbox.contract import Sandbox, SandboxError, Sandboxes, SandboxSpec
 from lamplighter.worker.application_levels import least_level
-from lamplighter.worker.contract import OpenReach, WorkerError
-from lamplighter.worker.environment import INIT_LIMIT, LiveEnvironment
+from lamplighter.worker.contract import Initialization, OpenReach, WorkerError
+from lamplighter.worker.environment import AHEAD_INIT_LIMIT, INIT_LIMIT, LiveEnvironment
 from lamplighter.worker.logs import Logs, OpenLog
 from lamplighter.worker.metadata import Metadata, zone_of
 from lamplighter.worker.platform_log import PlatformLog
@@ -44,7 +44,6 @@ _FIXED = {
     "LAMBDA_RUNTIME_DIR": "/var/runtime",
     "AWS_LAMBDA_RUNTIME_API": "127.0.0.1:9001",
     "AWS_LAMBDA_METADATA_API": "127.0.0.1:9001",
-    "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
     "AWS_XRAY_DAEMON_ADDRESS": "169.254.100.1:2000",
     "_AWS_XRAY_DAEMON_ADDRESS": "169.254.100.1",
     "_AWS_XRAY_DAEMON_PORT": "2000",
@@ -98,7 +97,7 @@ class Worker:
         """Those that are not gone yet."""
         return self._environments
 
-    async def start(self, function: FunctionVersion) -> LiveEnvironment:
+    async def start(self, function: FunctionVersion, initialization: Initialization = "on-demand") -> LiveEnvironment:
         stream = log_stream(function, self._clock.now())
         metadata = Metadata(zone_of(function.id.region))
         reach = None if self._reach is None else self._reach(function)
@@ -109,7 +108,7 @@ class Worker:
                 own = function.environment or {}
                 secrets |= {name: value for name, value in reach.defaults.items() if name not in own}
                 secrets |= reach.credentials
-            spec = sandbox_spec(function, stream, secrets, self._commands)
+            spec = sandbox_spec(function, stream, secrets, self._commands, initialization)
             if self._forks is not None and spec.command is None:
                 spec = replace(spec, runtime=await self._forks(function))
             try:
@@ -130,12 +129,13 @@ class Worker:
             function,
             start_sandbox,
             logs,
-            PlatformLog(function, logs, self._clock, stream),
+            PlatformLog(function, logs, self._clock, stream, initialization),
             self._clock,
             ended,
-            self._init_limit,
+            self._init_limit if initialization == "on-demand" else max(AHEAD_INIT_LIMIT, function.timeout),
             metadata,
             self._observe,
+            initialization,
             segments=None if self._segments is None else partial(self._segments, function),
             reach=reach,
         )
@@ -163,11 +163,15 @@ def log_stream(function: FunctionVersion, now: float) -> str:
 
 
 def sandbox_spec(
-    function: FunctionVersion, stream: str, credentials: Mapping[str, str], commands: Commands
+    function: FunctionVersion,
+    stream: str,
+    credentials: Mapping[str, str],
+    commands: Commands,
+    initialization: Initialization = "on-demand",
 ) -> SandboxSpec:
     if function.runtime is None:
         raise SandboxError("a function without a runtime cannot be run")
-    found = variables(function, stream, credentials)
+    found = variables(function, stream, credentials, initialization)
     return SandboxSpec(
         runtime=function.runtime,
         code=function.code.digest,
@@ -180,7 +184,9 @@ def sandbox_spec(
     )
 
 
-def variables(function: FunctionVersion, stream: str, credentials: Mapping[str, str]) -> dict[str, str]:
+def variables(
+    function: FunctionVersion, stream: str, credentials: Mapping[str, str], initialization: Initialization = "on-demand"
+) -> dict[str, str]:
     """The whole environment of the runtime process."""
     runtime = function.runtime or ""
     found = dict(_DEFAULTS)
@@ -192,6 +198,7 @@ def variables(function: FunctionVersion, stream: str, credentials: Mapping[str, 
     found |= _FIXED
     found |= {
         "_HANDLER": function.handler or "",
+        "AWS_LAMBDA_INITIALIZATION_TYPE": initialization,
         "AWS_REGION": function.id.region,
         "AWS_DEFAULT_REGION": function.id.region,
         "AWS_LAMBDA_FUNCTION_NAME": function.id.name,
