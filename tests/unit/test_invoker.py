@@ -27,7 +27,7 @@ class Retired:
     def __init__(self) -> None:
         self.told: list[tuple[str, int | None]] = []
 
-    def environment(self, function: FunctionVersion) -> AbstractAsyncContextManager[Environment]:
+    def environment(self, function: FunctionVersion, paced: bool = False) -> AbstractAsyncContextManager[Environment]:
         raise AssertionError("nothing is run here")
 
     def retire(self, arn: str, keep_generation: int | None) -> None:
@@ -191,7 +191,7 @@ def test_calls_and_moves_at_the_same_time_never_meet_a_version_that_is_gone(tmp_
 
 
 class Full(Retired):
-    def environment(self, function: FunctionVersion) -> AbstractAsyncContextManager[Environment]:
+    def environment(self, function: FunctionVersion, paced: bool = False) -> AbstractAsyncContextManager[Environment]:
         raise TooManyRequestsException("ConcurrentInvocationLimitExceeded")
 
 
