@@ -13,9 +13,14 @@ class Bucket:
 
     def take(self, now: float, rate: float, burst: float) -> bool:
         """One, if there is one. `rate`: per second; `burst`: the most that a full bucket gives at once, at least 1."""
+        paid_at = self._paid_at
+        if paid_at <= now:  # full
+            if rate > 0:
+                self._paid_at = now + 1 / rate
+            return rate > 0
         if not self.has(now, rate, burst):
             return False
-        self._paid_at = max(self._paid_at, now) + 1 / rate
+        self._paid_at = paid_at + 1 / rate
         return True
 
     def has(self, now: float, rate: float, burst: float) -> bool:
