@@ -10,7 +10,6 @@ would need a new environment is throttled, before anything swaps or dies.
 """
 
 import asyncio
-import heapq
 import logging
 from collections.abc import Callable, Coroutine
 from functools import partial
@@ -19,7 +18,7 @@ from typing import Any
 
 from lamplighter.invoke.ahead import AT_ONCE, Ahead, Means, Standing
 from lamplighter.invoke.limits import Limits
-from lamplighter.invoke.memory import Room
+from lamplighter.invoke.memory import Relief, Room
 from lamplighter.invoke.pool import Key, Pool
 from lamplighter.model.clock import Clock
 from lamplighter.model.errors import TooManyRequestsException
@@ -30,7 +29,7 @@ IDLE_LIMIT = 600.0  # seconds that an environment is kept without an invocation 
 AGE_LIMIT = 7200.0  # seconds after which an environment takes no more invocations (AWS: some two hours)
 _HESITATE = 0.005  # seconds to wait for an environment that has answered and is about to be free, before starting one
 _SWEEP = 15.0  # seconds between looks at idle environments
-_WATCH = 1.0  # seconds between looks at the host's memory, and until who was throttled for lack of it may try again
+_RETRY = 1.0  # seconds until who was throttled for a lack of memory or growth may try again
 _CLOSE_LIMIT = 30.0  # seconds
 
 _log = logging.getLogger(__name__)
@@ -58,14 +57,13 @@ class InProcessAssignment:
         self._limits = limits
         self._idle_limit = idle_limit
         self._age_limit = age_limit
-        self._room = Room(clock, memory, memory_reserve)
         self._spilled = spilled
         self._starting = 0  # environments on their way, of all pools
-        self._watch: asyncio.TimerHandle | None = None
         self._telling: asyncio.TimerHandle | None = None
         gate = asyncio.Semaphore(AT_ONCE)
         self._means = Means(workers, clock, age_limit, gate, self._own, self._has_room)
         self._pools: dict[Key, Pool] = {}
+        self._relief = Relief(Room(clock, memory, memory_reserve), self._pools, self._end_oldest)
         self._tasks: set[asyncio.Task[None]] = set()  # cold starts and endings
         self._sweeper: asyncio.TimerHandle | None = None
         self._closed = False
@@ -118,7 +116,8 @@ class InProcessAssignment:
     async def close(self) -> None:
         """End what is idle and start no more; environments in use end as they come back."""
         self._closed = True
-        for timer in (self._sweeper, self._watch, self._telling):
+        self._relief.close()
+        for timer in (self._sweeper, self._telling):
             if timer is not None:
                 timer.cancel()
         for pool in tuple(self._pools.values()):
@@ -248,7 +247,7 @@ class InProcessAssignment:
                 pool.idle.append((environment, self._clock.monotonic()))
                 if self._sweeper is None:
                     self._sweep_later()
-                self._watch_later()
+                self._relief.watch()
         self._forget_if_unused(pool)
 
     def _too_old(self, environment: Environment) -> bool:
@@ -298,43 +297,20 @@ class InProcessAssignment:
                 waiter.set_exception(error)
                 return
 
-    # Memory
+    # A lack of memory, or of growth
 
     def _has_room(self) -> bool:
         """For one more environment, beside those on their way."""
-        self._relieve()
-        return self._room.has(self._starting + 1)
+        return self._relief.has_room(self._starting + 1)
 
-    def _relieve(self) -> None:
-        self._end_idle(self._room.missing())
-
-    def _end_idle(self, count: int) -> None:
-        """The least recently used of all."""
-        oldest = [(pool.idle[0][1], index, pool) for index, pool in enumerate(self._pools.values()) if pool.idle]
-        heapq.heapify(oldest)
-        while oldest and count:
-            _, index, pool = heapq.heappop(oldest)
-            self._end(pool.idle.pop(0)[0])
-            count -= 1
-            if pool.idle:
-                heapq.heappush(oldest, (pool.idle[0][1], index, pool))
-            else:
-                self._forget_if_unused(pool)
-
-    def _watch_later(self) -> None:
-        if self._watch is None and self._room.watched:
-            self._watch = asyncio.get_running_loop().call_later(_WATCH, self._watch_memory)
-
-    def _watch_memory(self) -> None:
-        self._watch = None
-        self._relieve()
-        if self._pools and not self._closed:
-            self._watch_later()
+    def _end_oldest(self, pool: Pool) -> None:
+        self._end(pool.idle.pop(0)[0])
+        self._forget_if_unused(pool)
 
     def _tell_later(self) -> None:
         """Queued events that were throttled, for what no release will end: they may try again in a moment."""
         if self._telling is None and not self._closed:
-            self._telling = asyncio.get_running_loop().call_later(_WATCH, self._tell)
+            self._telling = asyncio.get_running_loop().call_later(_RETRY, self._tell)
 
     def _tell(self) -> None:
         self._telling = None

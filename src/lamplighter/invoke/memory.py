@@ -1,18 +1,23 @@
-"""How much memory this host can still give: what the kernel says is available, or less where we are in a cgroup.
+"""How much memory this host can still give: what the kernel says is available, or less where we are in a cgroup. When
+it runs short, idle environments end, the least recently used of all pools first.
 
 Read off the warm path only. A host without /proc/meminfo (there is none that runs sandboxes) has no limit that we know.
 """
 
+import asyncio
 import contextlib
-from collections.abc import Callable
+import heapq
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
+from lamplighter.invoke.pool import Key, Pool
 from lamplighter.model.clock import Clock
 
 MEBIBYTE: Final = 1_048_576
 _ENVIRONMENT: Final = 16 * MEBIBYTE  # what one is thought to take that is on its way, or to give back that ends
 _LOOK: Final = 0.1  # seconds for which a look holds
+_WATCH: Final = 1.0  # seconds between looks while environments are idle
 _PLENTY: Final = 1 << 62
 _MEMINFO: Final = Path("/proc/meminfo")
 # In a container with a cgroup namespace of its own, what it may use: version 2, and version 1.
@@ -56,6 +61,50 @@ class Room:
         self._looked = now
         self._above = _PLENTY if found is None else found - self._reserve
         return True
+
+
+class Relief:
+    """Keeps the reserve free at the cost of what is idle in `pools`. `end` ends the least recently used environment of
+    one pool."""
+
+    def __init__(self, room: Room, pools: Mapping[Key, Pool], end: Callable[[Pool], None]) -> None:
+        self._room = room
+        self._pools = pools
+        self._end = end
+        self._watch: asyncio.TimerHandle | None = None
+
+    def has_room(self, count: int) -> bool:
+        """For so many more environments, those on their way included."""
+        self.relieve()
+        return self._room.has(count)
+
+    def relieve(self) -> None:
+        count = self._room.missing()
+        if not count:
+            return
+        oldest = [(pool.idle[0][1], index, pool) for index, pool in enumerate(self._pools.values()) if pool.idle]
+        heapq.heapify(oldest)
+        while oldest and count:
+            _, index, pool = heapq.heappop(oldest)
+            self._end(pool)
+            count -= 1
+            if pool.idle:
+                heapq.heappush(oldest, (pool.idle[0][1], index, pool))
+
+    def watch(self) -> None:
+        """From now on, while there are pools."""
+        if self._watch is None and self._room.watched:
+            self._watch = asyncio.get_running_loop().call_later(_WATCH, self._look)
+
+    def close(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+
+    def _look(self) -> None:
+        self._watch = None
+        self.relieve()
+        if self._pools:
+            self.watch()
 
 
 def available() -> int | None:
