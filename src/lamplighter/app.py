@@ -10,8 +10,9 @@ import hashlib
 import logging
 import os
 import signal
+import socket
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import partial
@@ -40,6 +41,8 @@ from lamplighter.api.logs.service import logs_service
 from lamplighter.api.metrics.service import NAME as METRICS
 from lamplighter.api.metrics.service import metrics_service
 from lamplighter.api.permissions import PermissionOperations
+from lamplighter.api.prometheus.figures import Figures
+from lamplighter.api.prometheus.listener import Listener
 from lamplighter.api.protocol import Wire
 from lamplighter.api.provisioned import ProvisionedOperations
 from lamplighter.api.reach import Reaches
@@ -76,6 +79,7 @@ from lamplighter.control.urls import Urls
 from lamplighter.control.versions import Versions
 from lamplighter.events import destinations, envelope
 from lamplighter.events.accept import Acceptance
+from lamplighter.events.contract import Measure
 from lamplighter.events.deliveries import Deliveries
 from lamplighter.events.dispatcher import Dispatcher
 from lamplighter.events.rounds import Rounds
@@ -103,11 +107,12 @@ from lamplighter.settings import Settings
 from lamplighter.startup import StartupError
 from lamplighter.store import credentials
 from lamplighter.store.blobs import FileBlobs
-from lamplighter.store.contract import DataDirectoryInUse, DataDirectoryUnusable
+from lamplighter.store.contract import DataDirectoryInUse, DataDirectoryUnusable, QueueCounts
 from lamplighter.store.credentials import Credentials, CredentialsUnusable
 from lamplighter.store.database import Database
 from lamplighter.store.directory import DataDirectory
 from lamplighter.store.events import SqliteEventQueue
+from lamplighter.store.looking import CannotLook, queues
 from lamplighter.store.records import SqliteRecords
 from lamplighter.store.sqlite import SqliteFunctions, SqlitePackageReferences
 from lamplighter.store.usage import UsageLedger
@@ -115,6 +120,7 @@ from lamplighter.telemetry.activity import Activity
 from lamplighter.telemetry.logs.archive import Archive
 from lamplighter.telemetry.logs.intake import Embed, Intake
 from lamplighter.telemetry.logs.watching import Subscriptions
+from lamplighter.telemetry.loop_lag import LoopLag
 from lamplighter.telemetry.metering.meter import Meter
 from lamplighter.telemetry.metrics.collector import Collector
 from lamplighter.telemetry.metrics.embedded import Embedded
@@ -150,7 +156,10 @@ async def _serve(settings: Settings, directory: DataDirectory, on_ready: Callabl
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _stop_or_quit, stop)
     async with AsyncExitStack() as stack:
-        listener = stack.enter_context(startup.bind(settings))
+        listener = stack.enter_context(startup.bind(settings.host, settings.port))
+        scraped = None
+        if settings.prometheus is not None:
+            scraped = stack.enter_context(startup.bind(*settings.prometheus, option="--prometheus"))
         isolation = startup.chosen_isolation(settings)
         owned = credentials.load_or_make(directory.path)
         told = startup.sandbox_configuration(directory, isolation, startup.has_way_out(settings, isolation))
@@ -164,7 +173,7 @@ async def _serve(settings: Settings, directory: DataDirectory, on_ready: Callabl
             sandboxes.ways = await Ways.launch(settings.reachable_networks)
             stack.push_async_callback(sandboxes.ways.close)
         door, rounds = await stack.enter_async_context(
-            _front_door(settings, directory, owned, runtimes, sandboxes, startup.url(listener))
+            _front_door(settings, directory, owned, runtimes, sandboxes, startup.url(listener), scraped)
         )
         # What stands now stays: the collector need not look at it again, which it would do in the middle of calls.
         gc.collect()
@@ -192,6 +201,7 @@ async def _front_door(
     runtimes: Mapping[str, catalogue.InstalledRuntime],
     sandboxes: ServerSandboxes,
     url: str,
+    scraped: socket.socket | None,
 ) -> AsyncGenerator[tuple[FrontDoor, Rounds]]:
     """Everything behind the listener, from the store up, and what serves the queues; taken down in reverse."""
     clock, wire = SystemClock(), Wire()
@@ -210,16 +220,19 @@ async def _front_door(
         metrics = Collector(MetricStore(directory.metrics), clock) if settings.metrics else None
         if metrics is not None:
             await stack.enter_async_context(metrics)
-        measure = metrics.measure if metrics is not None else _uncounted
+        activity = Activity()
+        measure = _measure(activity, metrics)
         accept = Acceptance(queue, clock, measure).accept
         embedded = Embedded(metrics.put).lines if metrics is not None else None
         archive, intake = await _logs(stack, directory, clock, partial(_deliver_log, stored, accept, ids), embedded)
         commands = Commands(runtimes, isolated=sandboxes.isolation != "none")
-        activity = Activity()
         traces = await _traces(stack, settings, ids)
-        observers = await _observers(stack, settings, directory, activity)
+        observers = await _observers(stack, settings, directory)
         if metrics is not None:
             observers.append(metrics.observe)
+        if settings.metering or scraped is not None:
+            observers.append(activity.observe)
+            database.listen(lambda id: _forget_deleted(activity, records, id))
         observe = together(*observers, *([traces.observe] if traces else []))
         sessions = Sessions(_derived(owned, "environments"), None if settings.function_api == "all" else INVOKE)
         reaches = Reaches(sessions, endpoints.inside(settings, url, sandboxes.isolation != "none"))
@@ -319,6 +332,12 @@ async def _front_door(
         time = ProvisionedTime(clock, observe)
         stack.callback(time.close)
         Provisioning(assignment, limits, records, database, time, settings.account_id, settings.region)
+        if scraped is not None:
+            figures = Figures(
+                activity, worker, limits, concurrency, _lag(stack), partial(_queues, directory.events), clock
+            )
+            await stack.enter_async_context(Listener(scraped, figures.text, clock))
+            log.info("Prometheus finds metrics at %s/metrics", startup.url(scraped))
         yield door, rounds
 
 
@@ -343,14 +362,12 @@ async def _logs(
     return archive, intake
 
 
-async def _observers(
-    stack: AsyncExitStack, settings: Settings, directory: DataDirectory, activity: Activity
-) -> list[Observe]:
+async def _observers(stack: AsyncExitStack, settings: Settings, directory: DataDirectory) -> list[Observe]:
     """Who wants to know what ran."""
     observers: list[Observe] = []
     if settings.metering:
         meter = await stack.enter_async_context(Meter(UsageLedger(directory.usage)))
-        observers += [meter.observe, activity.observe]
+        observers.append(meter.observe)
     return observers
 
 
@@ -428,8 +445,35 @@ def _verify(
     return Verifier(secret_of, clock, settings.region, service, sessions.session_of).verify
 
 
-def _uncounted(metric: str, function: FunctionId, value: float) -> None:
-    """Metrics are switched off."""
+def _measure(activity: Activity, metrics: Collector | None) -> Measure:
+    """What the events room measures, to whoever counts it."""
+    if metrics is None:
+        return activity.measure
+
+    def measure(name: str, function: FunctionId, value: float) -> None:
+        metrics.measure(name, function, value)
+        activity.measure(name, function, value)
+
+    return measure
+
+
+def _forget_deleted(activity: Activity, records: SqliteRecords, id: FunctionId) -> None:
+    if id in activity.functions and records.view(id.account, id.region).version(id.name) is None:
+        activity.forget(id)
+
+
+def _lag(stack: AsyncExitStack) -> LoopLag:
+    lag = LoopLag()
+    stack.callback(lag.close)
+    return lag
+
+
+def _queues(events: Path) -> Sequence[QueueCounts]:
+    try:
+        return queues(events).counts
+    except CannotLook as error:
+        log.warning("queues can't be counted for Prometheus: %s", error)
+        return ()
 
 
 def _derived(owned: Credentials, purpose: str) -> bytes:

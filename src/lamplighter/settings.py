@@ -63,6 +63,7 @@ class Settings:
     logs: bool = True
     metering: bool = True
     metrics: bool = True
+    prometheus: tuple[str, int] | None = None
     log_format: LogFormat = "console"
     log_level: LogLevel = "info"
 
@@ -121,6 +122,17 @@ def _port(value: object) -> int:
         hint = "; Kubernetes sets this variable: see enableServiceLinks" if str(value).startswith("tcp://") else ""
         raise ValueError("must be a number from 0 (any free port) to 65535" + hint)
     return number
+
+
+def _listener(value: object) -> tuple[str, int] | None:
+    """[ADDRESS:]PORT, on loopback unless it says otherwise; None: there is none."""
+    if value in ("off", False):
+        return None
+    address, _, port = str(value).rpartition(":") if isinstance(value, str) else ("", "", value)
+    try:
+        return _host(address or "127.0.0.1"), _port(port)
+    except ValueError:
+        raise ValueError("must be off, a port, or an address and a port such as 127.0.0.1:9464") from None
 
 
 def _concurrency(value: object) -> int:
@@ -344,6 +356,13 @@ OPTIONS = (
     Option("logs", "on|off", "on", "Keep what functions write, to be read through CloudWatch Logs.", _switch),
     Option("metering", "on|off", "on", "Count what runs, for lamplighter bill.", _switch),
     Option("metrics", "on|off", "on", "Keep metrics, to be read through CloudWatch.", _switch),
+    Option(
+        "prometheus",
+        "off|[ADDRESS:]PORT",
+        "off",
+        "Where Prometheus scrapes metrics (/metrics, not signed); on loopback if no address is given.",
+        _listener,
+    ),
     Option(
         "log_format",
         "|".join(get_args(LogFormat)),

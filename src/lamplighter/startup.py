@@ -26,13 +26,14 @@ class StartupError(Exception):
     """The service can't start; the text is one sentence for the operator, with the remedy."""
 
 
-def bind(settings: Settings) -> socket.socket:
+def bind(host: str, port: int, option: str = "--port") -> socket.socket:
+    """`option`: where another port is chosen."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
-            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
     except socket.gaierror as error:
-        raise StartupError(f"{settings.host} is no address of this machine: {error.strerror}.") from None
+        raise StartupError(f"{host} is no address of this machine: {error.strerror}.") from None
     listener = socket.socket(family, kind | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, protocol)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -40,10 +41,9 @@ def bind(settings: Settings) -> socket.socket:
         listener.listen(1024)
     except OSError as error:
         listener.close()
-        where = f"{settings.host}:{settings.port}"
         raise StartupError(
-            f"Cannot listen on {where}: {os.strerror(error.errno or 0)} (errno {error.errno}); "
-            "stop what listens there, or choose another --port."
+            f"Cannot listen on {host}:{port}: {os.strerror(error.errno or 0)} (errno {error.errno}); "
+            f"stop what listens there, or choose another {option}."
         ) from None
     return listener
 

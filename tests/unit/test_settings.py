@@ -29,6 +29,7 @@ EXAMPLES = {
     "logs": ("off", False),
     "metering": ("off", False),
     "metrics": ("off", False),
+    "prometheus": ("[::1]:9464", ("::1", 9464)),
     "log_format": ("json", "json"),
     "log_level": ("debug", "debug"),
     "s3_endpoint": ("https://s3.eu-central-1.amazonaws.com", "https://s3.eu-central-1.amazonaws.com"),

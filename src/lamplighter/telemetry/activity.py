@@ -1,5 +1,5 @@
 """What functions do at this time, for whoever watches: counts since the service's start, of which watchers take
-differences.
+differences (`lamplighter top`, Prometheus).
 
 Durations are counted in steps of a quarter of a power of two, which tells a percentile to within a quarter of itself.
 """
@@ -18,16 +18,34 @@ _STEPS: Final = 128
 class Counts:
     """Of one function, all versions together."""
 
-    __slots__ = ("cold", "errors", "invocations", "memory_peak", "memory_size", "steps", "throttles")
+    __slots__ = (
+        "ages",
+        "cold",
+        "errors",
+        "invocations",
+        "measured",
+        "memory_peak",
+        "memory_size",
+        "recursive",
+        "seconds_of_age",
+        "steps",
+        "throttles",
+        "time",
+    )
 
     def __init__(self) -> None:
         self.invocations = 0
         self.errors = 0
         self.throttles = 0
+        self.recursive = 0  # invocations refused to end a loop
+        self.time = 0.0  # milliseconds of all invocations
         self.cold = 0  # invocations whose environment had to be made
         self.memory_peak: int | None = None  # bytes, of the environment that ran last
         self.memory_size: int | None = None  # MB
         self.steps = [0] * _STEPS  # invocations by duration
+        self.measured: dict[str, float] = {}  # of events, by the name of the metric
+        self.ages: list[int] | None = None  # attempts to run events, by the event's age, as durations are
+        self.seconds_of_age = 0.0
 
     def durations(self) -> Mapping[int, int]:
         """Invocations by step, of those that had any."""
@@ -49,13 +67,33 @@ class Activity:
             counts = self._functions.get(function.id) or self._begin(function.id)
             counts.invocations += 1
             counts.steps[step_of(usage.duration)] += 1
+            counts.time += usage.duration
             counts.memory_peak, counts.memory_size = usage.memory_peak, function.memory_size
             if usage.status != "success":
                 counts.errors += 1
             if usage.init is not None:
                 counts.cold += 1
-        elif type(usage) is Refused and usage.reason == "throttled":
-            (self._functions.get(usage.function) or self._begin(usage.function)).throttles += 1
+        elif type(usage) is Refused:
+            counts = self._functions.get(usage.function) or self._begin(usage.function)
+            if usage.reason == "throttled":
+                counts.throttles += 1
+            else:
+                counts.recursive += 1
+
+    def measure(self, name: str, function: FunctionId, value: float) -> None:
+        """events.contract.Measure."""
+        counts = self._functions.get(function) or self._begin(function)
+        if name == "AsyncEventAge":
+            if counts.ages is None:
+                counts.ages = [0] * _STEPS
+            counts.ages[step_of(value)] += 1
+            counts.seconds_of_age += value / 1000
+        else:
+            counts.measured[name] = counts.measured.get(name, 0.0) + value
+
+    def forget(self, function: FunctionId) -> None:
+        """It is deleted."""
+        self._functions.pop(function, None)
 
     def _begin(self, id: FunctionId) -> Counts:
         if len(self._functions) >= self._bound:

@@ -1,0 +1,1 @@
+"""What Prometheus scrapes, on a listener of its own."""
