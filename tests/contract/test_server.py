@@ -265,6 +265,18 @@ async def test_a_client_that_has_said_all_still_gets_its_answer(tmp_path: Path) 
         client.send(request("POST", invoke_path(), b"0.2"))
         client.writer.write_eof()
         assert (await client.reply()).body == b"0.2"
+        assert await client.closed() == b""
+
+
+@story
+async def test_who_hung_up_in_the_middle_of_an_invocation_leaves_no_connection_behind(tmp_path: Path) -> None:
+    async with House(tmp_path) as house:
+        house.deploy(SLEEP)
+        client = await Client.connect(house.port)
+        client.send(request("POST", invoke_path(), b"0.2"))
+        await until(lambda: house.limits.running, "it runs")
+        await client.close()
+        await until(lambda: not house.door.connections, "its connection is closed once it is answered")
 
 
 SLOW: dict[str, tuple[bytes, int, bytes]] = {

@@ -94,6 +94,7 @@ class Connection(asyncio.Protocol):
         "_body",
         "_door",
         "_fed",
+        "_half_closed",
         "_headers",
         "_held",
         "_in_hand",
@@ -130,6 +131,7 @@ class Connection(asyncio.Protocol):
         self._queue: deque[tuple[Request | int, bool]] = deque()  # behind it, with whether the connection is kept
         self._in_loop = False
         self._keep_alive = True  # after the one in hand
+        self._half_closed = False  # by the client, which still waits, or is gone: only writing would tell
         self._left_unread = False  # a refusal was queued: nothing after it is read
         self._writable = True
         self._wait: asyncio.Future[None] | None = None  # of a stream: until the client has taken what was written
@@ -171,7 +173,8 @@ class Connection(asyncio.Protocol):
             self._refuse(431)
 
     def eof_received(self) -> bool:
-        return self._in_hand is not None  # half closed: the client still waits for its response
+        self._half_closed = self._in_hand is not None
+        return self._half_closed
 
     def pause_writing(self) -> None:
         self._writable = False
@@ -374,7 +377,7 @@ class Connection(asyncio.Protocol):
     def _answered(self) -> None:
         self._in_hand = None
         self._ticks = 0
-        if self._keep_alive:
+        if self._keep_alive and (self._queue or not self._half_closed):
             if self._queue:
                 self._next()
         elif self._left_unread:
