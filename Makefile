@@ -2,7 +2,7 @@
 # PYTHON=python3.12 picks another interpreter, ARGS="…" is passed on (make test ARGS="-k invoke").
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check format bench java lock clean
+.PHONY: help setup run test check format bench soak java lock clean
 SHELL := /bin/sh
 
 # The newest of these that is there and can make virtual environments.
@@ -15,6 +15,7 @@ help:
 	@echo 'make test    run all tests (ARGS="-k name" for some)'
 	@echo 'make check   lint, format, types and layers'
 	@echo 'make bench   measure the speed (ARGS="--quick" for a first look)'
+	@echo 'make soak    a service under everything for ten minutes (ARGS=60 for a minute): does it keep any of it?'
 	@echo 'make setup   only make .venv, which the others do on their own'
 	@echo 'make format  let ruff correct what it can'
 	@echo 'make java    compile the client of the Java runtimes again (needs a JDK, 17 or later)'
@@ -65,6 +66,9 @@ format: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m bench $(ARGS)
+
+soak: $(READY)
+	$(BIN)/python -m bench.soak $(ARGS)
 
 # For Java 11 and later; the date makes the same classes the same file.
 java:

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import perf_counter
 from types import TracebackType
@@ -21,12 +21,20 @@ class Unavailable(Exception):
 
 
 class Program:
-    """`ready`: found in a line of the output (stdout or stderr) when it is ready; its match is kept as `match`."""
+    """`ready`: found in a line of the output (stdout or stderr) when it is ready; its match is kept as `match`.
+    `heard`: is given every line, in another thread."""
 
-    def __init__(self, command: Sequence[str], ready: str, directory: Path | None = None) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        ready: str,
+        directory: Path | None = None,
+        heard: Callable[[str], None] = lambda line: None,
+    ) -> None:
         self._command = command
         self._ready = re.compile(ready)
         self._directory = directory
+        self._heard = heard
         self._tail: deque[str] = deque(maxlen=20)
         self._settled = threading.Event()  # ready, or ended before it was
         self.match: re.Match[str] | None = None
@@ -73,6 +81,7 @@ class Program:
         assert self._process.stdout
         for line in self._process.stdout:
             self._tail.append(line.strip())
+            self._heard(line.strip())
             if self.match is None and (match := self._ready.search(line)):
                 self.seconds_to_ready = perf_counter() - self._begun
                 self.match = match

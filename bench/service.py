@@ -6,7 +6,7 @@ import shlex
 import subprocess
 import sys
 import zipfile
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from importlib.metadata import distribution
 from pathlib import Path
@@ -40,13 +40,18 @@ class Service:
         self.seconds_to_ready = program.seconds_to_ready
         self.pid = program.pid
         variables = _variables(data, self.port)
-        self._region = variables["AWS_REGION"]
-        access, secret = variables["AWS_ACCESS_KEY_ID"], variables["AWS_SECRET_ACCESS_KEY"]
-        self._signer = SigV4Auth(Credentials(access, secret), "lambda", self._region)
-        self._client: Any = boto3.client(  # pyright: ignore[reportUnknownMemberType]  # boto3 makes it at run time
-            "lambda",
+        self.region = variables["AWS_REGION"]
+        self._keys = variables["AWS_ACCESS_KEY_ID"], variables["AWS_SECRET_ACCESS_KEY"]
+        self._signer = SigV4Auth(Credentials(*self._keys), "lambda", self.region)
+        self._client = self.client("lambda")
+
+    def client(self, name: str) -> Any:
+        """boto3's, of one of the service's APIs."""
+        access, secret = self._keys
+        return boto3.client(  # pyright: ignore[reportUnknownMemberType, reportCallIssue, reportUnknownVariableType]
+            name,  # pyright: ignore[reportArgumentType]  # boto3 makes it at run time
             endpoint_url=f"http://{HOST}:{self.port}",
-            region_name=self._region,
+            region_name=self.region,
             aws_access_key_id=access,
             aws_secret_access_key=secret,
             config=Config(retries={"total_max_attempts": 1}, read_timeout=60),
@@ -117,9 +122,10 @@ def service(*options: str) -> Generator[Service]:
 
 
 @contextmanager
-def service_on(data: str, *options: str) -> Generator[Service]:
-    """Started on a free port and this data directory, which stays."""
-    with Program([*COMMAND, "serve", "--port", "0", "--data-dir", data, *options], READY) as program:
+def service_on(data: str, *options: str, heard: Callable[[str], None] = lambda line: None) -> Generator[Service]:
+    """Started on a free port and this data directory, which stays. `heard`: is given every line of its log."""
+    command = [*COMMAND, "serve", "--port", "0", "--data-dir", data, *options]
+    with Program(command, READY, heard=heard) as program:
         yield Service(program, data)
 
 
