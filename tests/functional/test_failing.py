@@ -30,6 +30,7 @@ def handler(event, context):
         case "sleep": time.sleep(60)
         case "memory":
             hoard = [bytearray(8 << 20) for _ in range(100)]
+        case "mark": return open("/tmp/mark").read()
         case "large": return "x" * 7_000_000
         case "set": return {1, 2}
         case "wrong id": return post("00000000-0000-0000-0000-000000000000/response", b"1")
@@ -190,3 +191,20 @@ def test_out_of_memory_is_told_with_all_the_memory_there_was(client: Any, deploy
         else:
             assert payload == "fine"
             assert "Init Duration" not in log, "init ran in the call's own time"
+
+
+def test_tmp_stays_with_the_environment_whatever_ends_its_sandbox_and_goes_with_it(
+    client: Any, deploy: Callable[..., str]
+) -> None:
+    name = deploy(CRASHING, Timeout=1)
+
+    def marks() -> str:
+        return json.loads(client.invoke(FunctionName=name, Payload=b'{"do": "mark"}')["Payload"].read())
+
+    assert marks() == "x"
+    for event in ({"do": "exit", "code": 1}, {"do": "kill", "signal": 9}, {"do": "sleep"}):
+        assert "FunctionError" in client.invoke(FunctionName=name, Payload=json.dumps(event))
+    assert marks() == "x" * 5
+    client.update_function_configuration(FunctionName=name, Timeout=2)
+    client.get_waiter("function_updated_v2").wait(FunctionName=name)
+    assert marks() == "x", "a new environment has a new /tmp"

@@ -66,7 +66,7 @@ async def test_after_many_starts_and_ends_nothing_is_left_of_them(mode: Isolatio
 @story
 async def test_kill_9_of_a_fork_server_leaves_nothing_and_the_next_start_works(mode: Isolation) -> None:
     async with serving(mode) as bench:
-        await bench.guest()
+        killed = await bench.guest()
         served = serving_process(bench.server)
         before = descendants(served)
         (forkserver,) = [pid for pid in before if _parent(pid) == served]
@@ -75,6 +75,7 @@ async def test_kill_9_of_a_fork_server_leaves_nothing_and_the_next_start_works(m
         guest = await bench.guest()
         assert await guest.run("result = 1") == 1
         await guest.end()
+        await killed.end()  # until then its /tmp is there for one that comes after it
         await until(lambda: len(descendants(bench.server)) == _resting(mode), "only empty sandboxes wait")
         await until(
             lambda: len(cgroups_of(bench.run_dir)) in (0, _empty_kept(mode) * len(hierarchies())),

@@ -93,13 +93,13 @@ class Guest:
             taken += data
         return taken
 
-    async def end(self) -> None:
+    async def end(self, keep_tmp: bool = False) -> None:
         if self._streams:
             self._streams[1].close()
             with contextlib.suppress(ConnectionError):
                 await self._streams[1].wait_closed()
             self._streams = None
-        await self.sandbox.end()
+        await self.sandbox.end(keep_tmp)
 
 
 class Bench:
@@ -140,6 +140,13 @@ class Bench:
             more["command"] = Command(more["command"], waiting)
         spec = SandboxSpec(runtime, self.package(files or {"handler.py": ""}, executable), variables, **more)
         guest = Guest(await self.sandboxes.start(spec))
+        self._guests.append(guest)
+        return guest
+
+    async def after(self, former: Guest, files: dict[str, str | bytes] | None = None) -> Guest:
+        """The next sandbox of the same environment."""
+        spec = SandboxSpec("python", self.package(files or {"handler.py": ""}), VARIABLES)
+        guest = Guest(await self.sandboxes.start(spec, former.sandbox))
         self._guests.append(guest)
         return guest
 

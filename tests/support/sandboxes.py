@@ -60,7 +60,7 @@ class PlainSandbox:
             raise
         return made
 
-    async def end(self) -> None:
+    async def end(self, keep_tmp: bool = False) -> None:
         if self.ended:
             return
         self.ended = True
@@ -82,7 +82,7 @@ class PlainSandboxes:
         self.broken: str | None = None  # why no sandbox can be made
         self.gate: asyncio.Event | None = None  # none is made until this is set
 
-    async def start(self, spec: SandboxSpec) -> Sandbox:
+    async def start(self, spec: SandboxSpec, former: Sandbox | None = None) -> Sandbox:
         self.specs.append(spec)
         if self.gate is not None:
             await self.gate.wait()

@@ -5,6 +5,7 @@ group the server itself runs in: so whatever limits the operator set on the serv
 Nothing here parses anything a guest can write.
 """
 
+import contextlib
 import errno
 import os
 import signal
@@ -17,6 +18,7 @@ from lamplighter.sandbox.sizes import Limits
 MB = 1 << 20
 WANTED = ("memory", "cpu", "pids")
 CPU_PERIOD = 100_000  # microseconds, the kernel's default
+_UNLIMITED = {1: "-1", 2: "max"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +88,25 @@ class Cgroup:
             for file, value in _settings(hierarchy, limits):
                 _write(directory / file, value)
 
+    def again(self) -> None:
+        """Take processes once more, now that the ones before are gone. What was charged to it and is still there stays
+        charged; the most used begins anew (v2: from Linux 6.12 on), and so does full speed."""
+        for hierarchy, directory in self._directories:
+            self.procs.append(os.open(directory / "cgroup.procs", os.O_WRONLY | os.O_CLOEXEC))
+            if "memory" in hierarchy.controllers and hierarchy.version == 1:
+                _write(directory / "memory.max_usage_in_bytes", "0")
+            if "cpu" in hierarchy.controllers:
+                _write(
+                    directory / ("cpu.cfs_quota_us" if hierarchy.version == 1 else "cpu.max"),
+                    _UNLIMITED[hierarchy.version],
+                )
+
     def memory_gauge(self) -> int | None:
         """A descriptor to read the most memory used so far from, in bytes (v2 before Linux 5.19: used now)."""
         for name in ("memory.max_usage_in_bytes", "memory.peak", "memory.current"):
             path = self._file("memory", name)
             if path:
-                return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                return _from_now_on(path) if name == "memory.peak" else os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         return None
 
     def cpu_control(self) -> tuple[int, Literal[1, 2]] | None:
@@ -203,6 +218,17 @@ def _settings(hierarchy: Hierarchy, limits: Limits) -> list[tuple[str, str]]:
     if "pids" in hierarchy.controllers:
         settings.append(("pids.max", str(limits.processes)))
     return settings
+
+
+def _from_now_on(path: Path) -> int:
+    """A descriptor of a memory.peak that tells the most used since now, where the kernel can (Linux 6.12)."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    with contextlib.suppress(OSError):
+        os.write(descriptor, b"0")
+    return descriptor
 
 
 def _write(path: Path, value: str) -> None:

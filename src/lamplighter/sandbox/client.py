@@ -19,7 +19,7 @@ from typing import Any, Literal, Self
 from lamplighter.model.command import Command
 from lamplighter.sandbox.cgroup import cpu_quota
 from lamplighter.sandbox.channel import Channel, Malformed, close_all
-from lamplighter.sandbox.contract import Exit, SandboxError, SandboxSpec
+from lamplighter.sandbox.contract import Exit, Sandbox, SandboxError, SandboxSpec
 from lamplighter.sandbox.messages import Configuration, configuration_body
 from lamplighter.sandbox.remedies import remedy
 from lamplighter.sandbox.sizes import limits
@@ -53,6 +53,7 @@ class ServerSandbox:
         self._cpu: tuple[int, Literal[1, 2]] | None = None
         self._peak: int | None = None
         self._ending = False
+        self.keeps_tmp = False  # for a sandbox that comes after this one
         self._limiter = loop.call_later(INIT_LIMIT, self.limit_cpu)
         self.runtime_api: socket.socket
 
@@ -118,12 +119,12 @@ class ServerSandbox:
         else:
             asked.set_result(made)
 
-    async def end(self) -> None:
-        """Idempotent. Raises SandboxError when the server doesn't manage within its deadline."""
+    async def end(self, keep_tmp: bool = False) -> None:
+        """contract.Sandbox. Raises SandboxError when the server doesn't manage within its deadline."""
         if not self._ending:
             self._ending = True
             self.memory_peak()
-            self._owner.request_end(self._name)
+            self._owner.request_end(self._name, keep_tmp)
         try:
             async with asyncio.timeout(END_DEADLINE):
                 await asyncio.shield(self._gone)
@@ -131,8 +132,11 @@ class ServerSandbox:
             raise SandboxError("a sandbox did not end; the sandbox server may be stuck on a hung disk") from None
         finally:
             self._close()
+        if self.keeps_tmp and not keep_tmp:
+            self.keeps_tmp = False
+            self._owner.drop_tmp(self._name)
 
-    async def open(self) -> None:
+    async def open(self, former: "ServerSandbox | None") -> None:
         """Ask for the sandbox and wait until its runtime process runs."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
@@ -156,9 +160,12 @@ class ServerSandbox:
                 "memory_size": self._spec.memory_size,
                 "ephemeral_storage": self._spec.ephemeral_storage,
                 "command": self._spec.command,
+                "tmp_of": former._name if former is not None and former.keeps_tmp else None,
             },
             ends,
         )
+        if former is not None:
+            former.keeps_tmp = False
         async with asyncio.timeout(START_DEADLINE):
             await self._made
             self.runtime_api = await self._running
@@ -181,8 +188,9 @@ class ServerSandbox:
                 future.set_exception(SandboxError(text))
                 future.exception()  # one of the two is looked at, by `open`
 
-    def gone(self, reason: str | None = None) -> None:
+    def gone(self, reason: str | None = None, keeps_tmp: bool = False) -> None:
         """The server has taken it down."""
+        self.keeps_tmp = keeps_tmp
         self._on_status()  # what it said last may still be on its way up here, and is more to the point
         self.failed(reason or "it ended while starting")
         self._exit_all()
@@ -340,14 +348,14 @@ class ServerSandboxes:
             raise
         return sandboxes
 
-    async def start(self, spec: SandboxSpec) -> ServerSandbox:
+    async def start(self, spec: SandboxSpec, former: Sandbox | None = None) -> ServerSandbox:
         """contract.Sandboxes.start."""
         if self._closed or self.lost.done():
             raise SandboxError("the sandbox server is gone; restart Lamplighter")
         sandbox = ServerSandbox(self, next(self._names), spec)
         self._sandboxes[sandbox._name] = sandbox  # pyright: ignore[reportPrivateUsage]  # same file
         try:
-            await sandbox.open()
+            await sandbox.open(former if isinstance(former, ServerSandbox) else None)
         except TimeoutError:
             await self._abandon(sandbox)
             raise SandboxError(
@@ -401,8 +409,13 @@ class ServerSandboxes:
         if self.ways is not None:
             self.ways.shut(name)
 
-    def request_end(self, name: int) -> None:
+    def request_end(self, name: int, keep_tmp: bool) -> None:
         if not self._closed and name in self._sandboxes:
+            self.send({"type": "end", "id": name, "keep_tmp": keep_tmp})
+
+    def drop_tmp(self, name: int) -> None:
+        """Of a sandbox that is gone."""
+        if not self._closed:
             self.send({"type": "end", "id": name})
 
     async def _abandon(self, sandbox: ServerSandbox) -> None:
@@ -453,7 +466,7 @@ class ServerSandboxes:
                 sandbox.failed(body["reason"], body.get("errno"))
             case "ended" if sandbox:
                 del self._sandboxes[body["id"]]
-                sandbox.gone(body.get("reason"))
+                sandbox.gone(body.get("reason"), body["keeps_tmp"])
             case _:
                 pass  # about a sandbox that was ended meanwhile
 

@@ -49,10 +49,9 @@ class Code:
     def places(
         self, digest: str, layers: tuple[str, ...], scratch: str, client: str | None, sdk: tuple[str, ...] = ()
     ) -> dict[str, str]:
-        """Isolation "none": variables that say where the function's parts are on the host. Makes `scratch`."""
+        """Isolation "none": variables that say where the function's parts are on the host, and its /tmp, `scratch`."""
         task = os.path.join(self._root, digest)
         os.stat(task)
-        os.mkdir(scratch, 0o700)
         places = {"LAMBDA_TASK_ROOT": task, "LAMBDA_RUNTIME_DIR": client or "/var/runtime", "TMPDIR": scratch}
         places |= {"LAMPLIGHTER_SDK": link_sdk(self._run_dir, sdk)} if sdk else {}
         return places | ({"LAMPLIGHTER_OPT": self._merged(layers)} if layers else {})

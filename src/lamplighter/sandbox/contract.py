@@ -74,14 +74,18 @@ class Sandbox(Protocol):
         """A non-blocking TCP connection to what listens on 127.0.0.1:`port` inside. OSError: nobody does."""
         ...
 
-    async def end(self) -> None:
-        """Kill everything inside, take it down and give its resources back. Idempotent."""
+    async def end(self, keep_tmp: bool = False) -> None:
+        """Kill everything inside, take it down and give its resources back. Idempotent.
+
+        keep_tmp: all but /tmp, until another sandbox takes it over or this is called again without."""
         ...
 
 
 class Sandboxes(Protocol):
-    async def start(self, spec: SandboxSpec) -> Sandbox:
+    async def start(self, spec: SandboxSpec, former: Sandbox | None = None) -> Sandbox:
         """Returns once the runtime process is running (its handler need not be imported yet).
+
+        former: one of the same function that was ended with its /tmp kept, which now is this one's.
 
         Raises SandboxError when it can't be made, with a sentence that says why and what would help."""
         ...

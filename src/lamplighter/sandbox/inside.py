@@ -33,7 +33,6 @@ XRAY_DAEMON = ("169.254.100.1", 2000)  # AWS: spec 10.3
 _DATAGRAMS = 1 << 18  # bytes that may wait for the service to read them
 NAMESPACES = linux.CLONE_NEWNS | linux.CLONE_NEWNET | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS | linux.CLONE_NEWCGROUP
 _PROC = linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC | linux.MS_RDONLY
-_TMP = linux.MS_NOSUID | linux.MS_NODEV
 _OOM_SCORE = b"500"  # when the whole host runs out of memory, functions go before the service
 
 
@@ -90,8 +89,8 @@ def live(ground: Ground, preparation: Preparation) -> NoReturn:
                 if standing and os.waitpid(child, os.WNOHANG)[0] == child:  # it died meanwhile, and nobody need know
                     standing = None
                     runtime, child = _fork_runtime(ground, preparation.uid)
-                _furnish(order, mounts)
-                company = _accompany(ground, preparation, order["variables"]) if len(mounts) > 1 else None
+                _furnish(mounts)
+                company = _accompany(ground, preparation, order["variables"]) if len(mounts) > 2 else None
                 passed = [door.detach() for door in doors]
                 if standing:
                     close_all([output, *frames])
@@ -199,12 +198,12 @@ def _listen(address: tuple[str, int]) -> socket.socket:
     return listener
 
 
-def _furnish(order: dict[str, Any], mounts: list[int]) -> None:
-    """The function's own parts: code, layers, /tmp."""
+def _furnish(mounts: list[int]) -> None:
+    """The function's own parts: code, /tmp, layers."""
     linux.attach_tree(mounts[0], "/var/task")
-    if len(mounts) > 1:
-        linux.attach_tree(mounts[1], "/opt")
-    linux.mount("tmpfs", "/tmp", "tmpfs", _TMP, "mode=1777,size={}m".format(order["ephemeral_storage"]))
+    linux.attach_tree(mounts[1], "/tmp")
+    if len(mounts) > 2:
+        linux.attach_tree(mounts[2], "/opt")
 
 
 def _become_runtime(ground: Ground, orders: Channel, uid: int) -> NoReturn:

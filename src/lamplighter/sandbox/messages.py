@@ -20,6 +20,7 @@ RUNTIME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 LAYERS = 5  # AWS: spec 11
 MEMORY = range(128, 32_768 + 1)  # MB; managed instances go up to 32 GB
 STORAGE = range(512, 10_240 + 1)  # MB
+IDS = range(1, 2**53)
 # Characters; users may set 4 KB of variables, the service adds its own. Together, each escaped as six bytes in the
 # worst case, they still fit into a packet.
 VARIABLES_LIMIT = 16 * 1024
@@ -82,6 +83,7 @@ class Start:
     memory_size: int
     ephemeral_storage: int
     command: Command | None
+    tmp_of: int | None = None  # the id of a sandbox that has ended, whose /tmp it gets
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +97,11 @@ class Warm:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """Kill a sandbox; answered by "ended" once it is gone, also when it already was."""
+    """Kill a sandbox; answered by "ended" once it is gone, also when it already was. keep_tmp: until a sandbox takes it
+    over or this is asked for again without. What ends unasked keeps its /tmp."""
 
     id: int
+    keep_tmp: bool = False
 
 
 def configuration_body(given: Configuration) -> dict[str, Any]:
@@ -158,7 +162,7 @@ def request(body: dict[str, Any], descriptors: int) -> Start | Warm | End:
     if kind == "warm":
         return Warm(_matching(body.get("runtime"), RUNTIME, "runtime"), _command(body))
     _require(kind == "end", "type")
-    return End(_id(body))
+    return End(_id(body), body.get("keep_tmp") is True)
 
 
 def _start(body: dict[str, Any]) -> Start:
@@ -172,6 +176,7 @@ def _start(body: dict[str, Any]) -> Start:
         _number(body, "memory_size", MEMORY),
         _number(body, "ephemeral_storage", STORAGE),
         _command(body),
+        None if body.get("tmp_of") is None else _number(body, "tmp_of", IDS),
     )
 
 
@@ -201,7 +206,7 @@ def _command(body: dict[str, Any]) -> Command | None:
 
 
 def _id(body: dict[str, Any]) -> int:
-    return _number(body, "id", range(1, 2**53))
+    return _number(body, "id", IDS)
 
 
 def _number(body: dict[str, Any], name: str, allowed: range) -> int:

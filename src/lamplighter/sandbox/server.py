@@ -33,6 +33,7 @@ from lamplighter.sandbox.messages import Configuration, End, Start, Warm, config
 from lamplighter.sandbox.probe import enter_user_namespace
 from lamplighter.sandbox.sizes import limits
 from lamplighter.sandbox.spawn import ForkServerProcess, spawn
+from lamplighter.sandbox.tmp import PLACE, HostTmp, Kept, MemoryTmp, Tmp
 
 SANDBOXES_LIMIT = 4096
 RETRY = 0.01  # seconds until the next try to remove a cgroup whose last process is still on its way out
@@ -45,7 +46,7 @@ _LATELY = 10.0  # seconds
 REFILL_DELAY = 0.05  # seconds after a start, so as not to take the processor from the one being started
 CLOSING = 5.0  # seconds for everything to be gone at the end
 TAKEOVER = 10.0  # seconds that one before us may still need for that
-_OURS_IN_RUN_DIR = ("root", "merge", "tmp-*", "layers-*", "sdk-*")
+_OURS_IN_RUN_DIR = ("root", "merge", PLACE, "layers-*", "sdk-*")
 
 
 @dataclass(slots=True)
@@ -60,7 +61,9 @@ class Record:
     orders: Channel
     line: deque["Record"]
     id: int | None = None
-    scratch: str | None = None  # isolation none: its directory for temporary files
+    code: str = ""
+    tmp: Tmp | None = None  # once it has its order
+    keep_tmp: bool = True
 
 
 @dataclass(slots=True)
@@ -89,6 +92,7 @@ class Server:
         self._forkservers: dict[str, ForkServerProcess] = {}
         self._records: dict[int, Record] = {}
         self._numbers: dict[int, int] = {}  # of records, by the service's id
+        self._kept: dict[int, Kept] = {}  # of sandboxes that are gone, by the service's id
         self._empty: dict[str, deque[Record]] = defaultdict(deque)  # by runtime
         self._demands: dict[str, Demand] = {}
         self._last_number = 0
@@ -123,6 +127,8 @@ class Server:
         """Kill everything and give it back."""
         for forkserver in list(self._forkservers.values()):
             self._lost(forkserver)
+        for kept in self._kept.values():
+            self._drop(kept)
         deadline = time.monotonic() + CLOSING
         while (self._leaving or self._dying) and time.monotonic() < deadline:
             self._tidy()
@@ -191,51 +197,50 @@ class Server:
                         self._demanded(asked.runtime, asked.command)
                         self._refill_at = time.monotonic() + REFILL_DELAY
             case End():
-                number = self._numbers.get(asked.id)
-                if number is None:
-                    self._channel.send({"type": "ended", "id": asked.id})
-                else:
-                    self._records[number].home.channel.send({"end": number})
+                self._end(asked)
 
     def _refuse(self, name: int, reason: str, number: int | None = None) -> None:
         self._channel.send({"type": "refused", "id": name, "reason": reason, "errno": number})
 
     def _start(self, asked: Start, descriptors: list[int]) -> None:
         """Give an empty sandbox its order: variables, and the function's mounts, made here as that takes privilege."""
-        if asked.id in self._numbers:
-            self._refuse(asked.id, "this id is in use")
-            return
-        if asked.runtime not in self._told.runtimes:
-            self._refuse(asked.id, f"no runtime {asked.runtime} here")
-            return
-        home = self._forkserver(asked.runtime)
-        waiting = self._demanded(asked.runtime, asked.command) or self._empty[asked.runtime]
-        if not waiting and not self._free_slots:
-            self._refuse(asked.id, f"this server runs its {SANDBOXES_LIMIT} sandboxes already")
+        kept = None if asked.tmp_of is None else self._kept.pop(asked.tmp_of, None)
+        refusal = self._refusal(asked, kept)
+        if refusal:
+            self._refuse(asked.id, refusal)
+            if kept:
+                self._drop(kept)
             return
         mounts: list[int] = []
-        scratch = None
+        tmp = kept.tmp if kept else None
         runtime = self._told.runtimes[asked.runtime]
         try:
+            home = self._forkserver(asked.runtime)
+            waiting = self._demanded(asked.runtime, asked.command) or self._empty[asked.runtime]
+            if not kept and not waiting and not self._free_slots:
+                raise OSError(errno.EUSERS, f"this server runs its {SANDBOXES_LIMIT} sandboxes already")
+            tmp = tmp or self._make_tmp(asked)
             if self._isolated:
-                mounts.append(self._code.task(asked.code))
+                mounts += [self._code.task(asked.code), tmp.lend()]
                 mounts += [self._code.opt(asked.layers)] if asked.layers else []
-            else:
-                scratch = os.path.join(self._told.run_dir, f"tmp-{asked.id}")
             order = {
                 "variables": asked.variables,
                 "command": asked.command and asked.command.words,
                 "frames": len(descriptors) == 3,
-                "ephemeral_storage": asked.ephemeral_storage,
-                "places": self._code.places(asked.code, asked.layers, scratch, runtime.client, runtime.sdk)
-                if scratch
+                "places": self._code.places(asked.code, asked.layers, tmp.place, runtime.client, runtime.sdk)
+                if isinstance(tmp, HostTmp)
                 else {},
             }
-            record = waiting.popleft() if waiting else self._prepare(home)
+            # Those that wait are other users than the one whose /tmp it is.
+            record = waiting.popleft() if waiting and not kept else self._prepare(home, kept)
         except OSError:
             close_all(mounts)
+            if kept:
+                self._drop(kept)
+            elif tmp:
+                tmp.drop()
             raise
-        record.id, record.scratch = asked.id, scratch
+        record.id, record.tmp, record.code = asked.id, tmp, asked.code
         self._numbers[asked.id] = record.number
         record.cgroup.limit(limits(asked.memory_size))
         record.orders.send(order, [*descriptors, *mounts])
@@ -248,14 +253,45 @@ class Server:
         )
         self._refill_at = time.monotonic() + REFILL_DELAY
 
-    def _prepare(self, home: ForkServerProcess) -> Record:
+    def _refusal(self, asked: Start, kept: Kept | None) -> str | None:
+        """What is wrong with what is asked for."""
+        if asked.id in self._numbers or asked.id in self._kept:
+            return "this id is in use"
+        if asked.runtime not in self._told.runtimes:
+            return f"no runtime {asked.runtime} here"
+        if asked.tmp_of is not None and (kept is None or kept.code != asked.code):
+            return f"no /tmp of {asked.tmp_of} is kept for it"
+        return None
+
+    def _make_tmp(self, asked: Start) -> Tmp:
+        place = os.path.join(self._told.run_dir, PLACE, str(asked.id))
+        if not self._isolated:
+            return HostTmp.make(place)
+        return MemoryTmp.make(place, asked.ephemeral_storage, self._dying.append)
+
+    def _end(self, asked: End) -> None:
+        number = self._numbers.get(asked.id)
+        if number is not None:
+            self._records[number].keep_tmp = asked.keep_tmp
+            self._records[number].home.channel.send({"end": number})
+            return
+        if asked.id in self._kept and not asked.keep_tmp:
+            self._drop(self._kept.pop(asked.id))
+        self._channel.send({"type": "ended", "id": asked.id, "keeps_tmp": asked.id in self._kept})
+
+    def _prepare(self, home: ForkServerProcess, kept: Kept | None = None) -> Record:
         """An empty sandbox. It can be given its order at once, however long it takes to come up."""
-        slot = self._free_slots.popleft()
+        slot = kept.slot if kept else self._free_slots.popleft()
         self._last_number += 1
         try:
-            cgroup = self._cgroups.make(f"{slot}-{self._last_number}")
+            if kept and kept.cgroup:
+                cgroup = kept.cgroup
+                cgroup.again()
+            else:
+                cgroup = self._cgroups.make(f"{slot}-{self._last_number}")
         except OSError:
-            self._free_slots.append(slot)
+            if kept is None:
+                self._free_slots.append(slot)
             raise
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         home.channel.send(
@@ -347,17 +383,32 @@ class Server:
         """A sandbox is gone: give its resources back, and tell the service if it knew it."""
         record = self._records.pop(number)
         record.orders.close()
-        record.cgroup.close()
-        if not record.cgroup.remove():
-            self._leaving.append(record.cgroup)
-        if record.scratch:
-            shutil.rmtree(record.scratch, ignore_errors=True)
-        self._free_slots.append(record.slot)
+        if record.tmp is None or not record.tmp.in_memory:
+            self._leave(record.cgroup)
         if record.id is None:
+            self._free_slots.append(record.slot)
             record.line.remove(record)
         else:
+            assert record.tmp is not None
+            kept = Kept(record.slot, record.code, record.tmp, record.cgroup if record.tmp.in_memory else None)
+            if record.keep_tmp:
+                self._kept[record.id] = kept
+            else:
+                self._drop(kept)
             del self._numbers[record.id]
-            self._channel.send({"type": "ended", "id": record.id, "reason": reason})
+            self._channel.send({"type": "ended", "id": record.id, "reason": reason, "keeps_tmp": record.keep_tmp})
+
+    def _drop(self, kept: Kept) -> None:
+        """Nobody will come for it."""
+        kept.tmp.drop()
+        if kept.cgroup:
+            self._leave(kept.cgroup)
+        self._free_slots.append(kept.slot)
+
+    def _leave(self, cgroup: Cgroup) -> None:
+        cgroup.close()
+        if not cgroup.remove():
+            self._leaving.append(cgroup)
 
 
 def clear_run_dir(run_dir: str) -> None:
@@ -410,6 +461,7 @@ def _prepare(told: Configuration) -> Cgroups:
     _take(told.run_dir)
     clear_run_dir(told.run_dir)
     os.mkdir(os.path.join(told.run_dir, "root"))
+    os.mkdir(os.path.join(told.run_dir, PLACE), 0o700)
     name = "lamplighter-" + hashlib.sha256(os.path.realpath(told.run_dir).encode()).hexdigest()[:16]
     cgroups = Cgroups.open(name, hierarchies())
     if told.isolation == "user":

@@ -10,6 +10,7 @@ is given up after a while, so that what is wrong with it alone doesn't stay.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -55,7 +56,7 @@ class LiveEnvironment:
     def __init__(
         self,
         function: FunctionVersion,
-        start_sandbox: Callable[[], Awaitable[Sandbox]],
+        start_sandbox: Callable[[Sandbox | None], Awaitable[Sandbox]],
         logs: Logs,
         platform: PlatformLog,
         clock: Clock,
@@ -83,6 +84,7 @@ class LiveEnvironment:
         self._daemon = XRayDaemon(segments)
         self._reach = reach
         self._sandbox: Sandbox | None = None
+        self._former: Sandbox | None = None  # ended, with its /tmp kept for the next
         self._company = Company(self, function, None, logs, clock)  # of the sandbox in hand
         self._reason: Reason = "spindown"  # why that one is let go
         self._telemetry: TelemetryApi | None = None  # from the first subscription on
@@ -476,7 +478,8 @@ class LiveEnvironment:
     async def _start(self) -> None:
         self._figures.init_begins()
         self._init_error = None
-        sandbox = await self._start_sandbox()
+        former, self._former = self._former, None
+        sandbox = await self._start_sandbox(former)
         if self._state is State.DEAD:
             await sandbox.end()
             raise SandboxError("the environment was ended before its sandbox stood")
@@ -531,9 +534,10 @@ class LiveEnvironment:
     ) -> None:
         if before:
             await asyncio.wait(before)
-        await self._stop(sandbox, telemetry)
+        await self._stop(sandbox, telemetry, keep_tmp=True)
+        self._former = sandbox or self._former
 
-    async def _stop(self, sandbox: Sandbox | None, telemetry: TelemetryApi | None) -> None:
+    async def _stop(self, sandbox: Sandbox | None, telemetry: TelemetryApi | None, keep_tmp: bool = False) -> None:
         try:
             if sandbox is not None and self._company.present:
                 last = [] if telemetry is None else [telemetry.finish(_FLUSH)]
@@ -543,7 +547,7 @@ class LiveEnvironment:
                 await telemetry.finish(_FLUSH)
                 await telemetry.close()
             if sandbox is not None:
-                await sandbox.end()
+                await sandbox.end(keep_tmp)
         except (SandboxError, OSError) as error:
             _log.error("the sandbox of %s could not be taken down: %s", self.function.arn, error)
 
@@ -569,4 +573,7 @@ class LiveEnvironment:
         if self._stopping is not None:
             await asyncio.wait([self._stopping])
         await self._stop(*self._let_go())
+        if self._former is not None:
+            with contextlib.suppress(SandboxError):  # told when it was put away
+                await self._former.end()
         self._on_end(self)

@@ -102,7 +102,7 @@ class Worker:
         metadata = Metadata(zone_of(function.id.region))
         reach = None if self._reach is None else self._reach(function)
 
-        async def start_sandbox() -> Sandbox:
+        async def start_sandbox(former: Sandbox | None) -> Sandbox:
             secrets = {"AWS_LAMBDA_METADATA_TOKEN": metadata.token}
             if reach is not None:
                 own = function.environment or {}
@@ -113,7 +113,7 @@ class Worker:
                 spec = replace(spec, runtime=await self._forks(function))
             try:
                 async with self._starting, asyncio.timeout(_START_LIMIT):
-                    return await self._sandboxes.start(spec)
+                    return await self._sandboxes.start(spec, former)
             except TimeoutError:
                 raise SandboxError(f"no sandbox stood within {_START_LIMIT:.0f} s") from None
 
