@@ -22,7 +22,7 @@ import uvloop
 HOST = "127.0.0.1"
 GRACE = 30.0  # seconds that calls in flight have at the end; as long as the slowest thing we ever call
 SECOND = 1_000_000_000  # ns
-SUCCESSES = (b"http/1.1 200", b"http/1.1 201", b"http/1.1 204")
+SUCCESSES = (b"http/1.1 200", b"http/1.1 201", b"http/1.1 202", b"http/1.1 204")
 REQUEST_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{22}")  # in the way of counting equal failures
 
 

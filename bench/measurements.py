@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from time import monotonic, sleep
 
-from bench import control, logs
+from bench import control, events, logs
 from bench.figures import Figure, Limit, Samples, at_least, at_most, percentile, ratio_at_least, ratio_at_most
 from bench.load import HOST, SECOND, Load, LoadError, Plan, Result
 from bench.memory import megabytes, tree
@@ -304,6 +304,34 @@ MEASUREMENTS = (
         "logs-filter",
         logs.filters,
         tuple(Figure(f"the last hour of 1 GB of logs, by {kind}", "s", at_most(1.0)) for kind in logs.PATTERNS),
+    ),
+    Measurement(
+        "events-accept",
+        events.accepting,
+        (Figure("events accepted, 32 clients, against synchronous calls", "/s", ratio_at_least(0.5)),),
+    ),
+    Measurement(
+        "events-drain",
+        events.draining,
+        (Figure("events of a backlog run, against synchronous calls by 32 clients", "/s", ratio_at_least(0.7)),),
+    ),
+    Measurement("events-delay", events.delay, _pair("accepted to started", "ms", (at_most(10), None), (None, None))),
+    Measurement(
+        "events-fairness",
+        events.fairness,
+        tuple(
+            Figure(f"accepted to started beside {trouble}, p99 added", "ms", at_most(100))
+            for trouble in events.TROUBLES
+        ),
+    ),
+    Measurement(
+        "events-backlog",
+        events.backlog,
+        (
+            Figure("1,000,000 events waiting and running, PSS added", "MB", at_most(150)),
+            Figure("start to ready with 1,000,000 events, against none", "s", at_most(2.0)),
+            Figure("lamplighter queue with 1,000,000 events", "s"),
+        ),
     ),
     Measurement(
         "control-calls",

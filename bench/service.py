@@ -39,6 +39,7 @@ class Service:
         self.port = int(program.match[1])
         self.seconds_to_ready = program.seconds_to_ready
         self.pid = program.pid
+        self.data = Path(data)
         variables = _variables(data, self.port)
         self.region = variables["AWS_REGION"]
         self._keys = variables["AWS_ACCESS_KEY_ID"], variables["AWS_SECRET_ACCESS_KEY"]
@@ -102,6 +103,15 @@ class Service:
         if "FunctionError" in answer:
             raise Unavailable(f"Invoke {name}: {body.decode(errors='replace')[:300]}")
         return body
+
+    def logged(self, name: str, since: int, term: str) -> list[str]:
+        """What a function has logged with this term in it. `since`: ms since the epoch."""
+        group = f"/aws/lambda/{name}"
+        with _refusals(f"FilterLogEvents {group}"):
+            pages = self._logs.get_paginator("filter_log_events").paginate(
+                logGroupName=group, startTime=since, filterPattern=term
+            )
+            return [event["message"] for page in pages for event in page["events"]]
 
     def signed(self, method: str, target: str, body: bytes = b"", **headers: str) -> bytes:
         """A request, whole. `target`: path and query; `headers`: more of them. Valid for five minutes."""

@@ -91,8 +91,10 @@ class Stage:
 
     def plan(self, side: Side, names: Sequence[str], work: Work) -> Plan:
         """To be run soon: signatures age."""
-        requests = side.requests(names, work.bodies)
-        return Plan(side.port, requests, work.connections, self.seconds, warm_up=self.warm_up)
+        return self.plan_of(side, side.requests(names, work.bodies), work.connections)
+
+    def plan_of(self, side: Side, requests: tuple[bytes, ...], connections: int) -> Plan:
+        return Plan(side.port, requests, connections, self.seconds, warm_up=self.warm_up)
 
     def beside_floor(self, work: Work, *measures: Measure) -> tuple[Samples, ...]:
         """Ours and the floor in turn, and who goes first alternates. One Samples for each measure.

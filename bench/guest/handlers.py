@@ -14,6 +14,17 @@ def sleep(event: Any, context: object) -> Any:
     return event
 
 
+def fail(event: Any, context: object) -> Any:
+    raise ValueError("as always")
+
+
+def started(event: Any, context: object) -> None:
+    """Says when it began (bench/delays.py)."""
+    at = time.time()  # noqa: TID251  # the clock is not there
+    batch, index = event
+    print("started", batch, index, at)
+
+
 def flood(event: Any, context: object) -> Any:
     """A megabyte of log per call."""
     line = "x" * 1023

@@ -35,11 +35,30 @@ def test_what_is_fast_is_not_given_more_because_of_a_few_that_were_faster_still(
     assert window.size <= 3 * FIRST
 
 
+def test_what_is_held_up_by_something_else_is_not_given_more():
+    window, now = Window(0.0), 0.0
+    for _ in range(20_000):
+        now += 0.0005
+        window.ended(now, 0.002, True, full=False)
+    assert window.size == FIRST
+
+
 def test_without_a_backlog_it_stays_as_it_is():
     window = Window(0.0)
     for number in range(1000):
         window.ended(number, 0.1, False)
     assert window.size == FIRST
+
+
+def test_that_environments_are_slow_to_make_is_no_reason_to_make_more():
+    window, now = Window(0.0), 0.0
+    for _ in range(FIRST):  # these waited for their environments
+        now += 0.25
+        window.ended(now, 2.0, True)
+    for _ in range(2 * FIRST):  # since then, the processors are the limit
+        now += 0.025
+        window.ended(now, 0.025 * window.size, True)
+    assert window.size <= FIRST * 3 // 2
 
 
 def test_what_takes_its_time_is_given_more_before_any_of_it_ends():

@@ -45,6 +45,7 @@ class _Lane:
     __slots__ = (
         "asked",
         "due",
+        "filled",
         "held",
         "name",
         "pauses",
@@ -64,6 +65,7 @@ class _Lane:
         self.due = math.inf  # when the first of its unclaimed events is, as far as is known
         self.ready: deque[Event] = deque()  # claimed, but not begun
         self.running = 0
+        self.filled = -math.inf  # when last as many ran as may, in monotonic seconds
         self.held = 0  # bytes of what is claimed
         self.pauses = 0  # in a row
         self.rests_until = -math.inf
@@ -217,6 +219,8 @@ class Rounds:
 
     async def _attempt(self, lane: _Lane, event: Event) -> None:
         began = self._clock.monotonic()
+        if lane.running >= lane.window.size:
+            lane.filled = began
         try:
             verdict = await lane.work.run(event)
         except Exception:  # the outermost loop: a bug must lose neither the event nor the rest of its queue
@@ -245,7 +249,8 @@ class Rounds:
             self._rest(lane)
         else:
             lane.pauses = 0
-            lane.window.ended(now, now - began, bool(lane.ready) or lane.due <= self._clock.now())
+            backed_up = bool(lane.ready) or lane.due <= self._clock.now()
+            lane.window.ended(now, now - began, backed_up, lane.filled >= began)
         self._ask(lane)
         self._let_in()
 

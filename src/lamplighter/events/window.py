@@ -21,17 +21,20 @@ class Window:
         self._largest = largest
         self._began = now  # this round, which is one of `size` attempts
         self._ended = 0
+        self._full = 0
         self._seconds = 0.0
         self._best: float | None = None
         self._last = now  # when something ended, or the window was made larger
 
-    def ended(self, now: float, duration: float, backed_up: bool) -> None:
-        """An attempt took `duration` seconds. `backed_up`: others waited for it to end."""
+    def ended(self, now: float, duration: float, backed_up: bool, full: bool = True) -> None:
+        """An attempt took `duration` seconds. `backed_up`: others of its queue wait; `full`: at some time beside it as
+        many ran as may, so that they waited for this window."""
         self._last = now
         if not backed_up:
             self._begin(now)
             return
         self._ended += 1
+        self._full += full
         self._seconds += duration
         if self._ended >= self.size and now - self._began >= _ROUND:
             self._round(self._seconds / self._ended)
@@ -49,13 +52,17 @@ class Window:
         self._begin(now)
 
     def _begin(self, now: float) -> None:
-        self._began, self._ended, self._seconds = now, 0, 0.0
+        self._began, self._ended, self._full, self._seconds = now, 0, 0, 0.0
 
     def _round(self, mean: float) -> None:
-        if self._best is None or mean < self._best or self.size <= self._first:
+        if self._best is None:
+            self._best = mean  # environments were made meanwhile, perhaps: no measure of what more would do
+            return
+        if mean < self._best or self.size <= self._first:
             self._best = mean  # with so few it is what it is, whatever it was before
         if mean <= self._best * _SLOWER:
-            self._resize(self.size + max(1, self.size // 2))
+            if self._full * 2 >= self._ended:  # else something else is the limit, and more would be no trial of more
+                self._resize(self.size + max(1, self.size // 2))
         else:
             self._resize(max(self._first, self.size - max(1, self.size // 4)))
 
