@@ -96,17 +96,14 @@ def fairness(stage: Stage) -> tuple[Samples, ...]:
     (victim,) = stage.names(1)
     slowest: dict[str, list[float]] = {"": [], **{trouble: [] for trouble in TROUBLES}}
     with TemporaryDirectory(prefix="lamplighter-bench-") as place:
-        for trouble in slowest:
-            data = str(Path(place, trouble.replace(" ", "-") or "none"))
-            functions = {victim: "handlers.started"}
-            if trouble:
-                functions["bench-trouble"], number = TROUBLES[trouble]
-            _deploy(stage, data, functions)
-            if trouble:
-                _fill(data, "bench-trouble", number // (10 if stage.quick else 1))
+        places = {trouble: str(Path(place, str(number))) for number, trouble in enumerate(slowest)}
+        _deploy(stage, places[""], {victim: "handlers.started"})
+        for trouble, (handler, number) in TROUBLES.items():
+            _deploy(stage, places[trouble], {victim: "handlers.started", "bench-trouble": handler})
+            _fill(places[trouble], "bench-trouble", number // (10 if stage.quick else 1))
         for _ in range(stage.rounds):
             for trouble, found in slowest.items():
-                with stage.own_service(str(Path(place, trouble.replace(" ", "-") or "none"))) as service:
+                with stage.own_service(places[trouble]) as service:
                     delays(service, victim, 50)  # makes its environments, and gives the trouble time to begin
                     found.append(percentile(delays(service, victim, 100 if stage.quick else 300), 0.99))
     quiet = slowest.pop("")
