@@ -108,8 +108,10 @@ class Service:
         """What a function has logged with this term in it. `since`: ms since the epoch."""
         group = f"/aws/lambda/{name}"
         with _refusals(f"FilterLogEvents {group}"):
-            pages = self._logs.get_paginator("filter_log_events").paginate(
-                logGroupName=group, startTime=since, filterPattern=term
+            pages = (
+                self.client("logs")
+                .get_paginator("filter_log_events")
+                .paginate(logGroupName=group, startTime=since, filterPattern=term)
             )
             return [event["message"] for page in pages for event in page["events"]]
 
