@@ -92,6 +92,7 @@ from lamplighter.invoke.pace import Pace
 from lamplighter.invoke.provisioned_time import ProvisionedTime
 from lamplighter.invoke.provisioning import Provisioning
 from lamplighter.invoke.reservations import follow_reservations
+from lamplighter.invoke.resources import Resources
 from lamplighter.model.clock import SystemClock
 from lamplighter.model.functions import FunctionId, FunctionVersion
 from lamplighter.model.ids import Ids
@@ -249,8 +250,6 @@ async def _front_door(
         stack.push_async_callback(worker.close)
         concurrency = settings.account_concurrency
         limits = Limits(concurrency)
-        if metrics is not None:
-            metrics.peaks = limits.peaks
         follow_reservations(limits, records, database, settings.account_id, settings.region)
         assignment = InProcessAssignment(
             Preparing(worker, code),
@@ -260,14 +259,26 @@ async def _front_door(
             settings.max_environment_age,
             available,
             settings.memory_reserve * MEBIBYTE,
-            lambda function: measure("ProvisionedConcurrencySpilloverInvocations", function.id, 1.0),
+            partial(_spilled, metrics),
         )
         stack.push_async_callback(assignment.close)
-        invoker = Invoker(stored, records, database, assignment, clock=clock, observe=observe)
+        resources = Resources() if metrics is not None else None
+        invoker = Invoker(stored, records, database, assignment, clock=clock, observe=observe, resources=resources)
+        if metrics is not None and resources is not None:
+            metrics.peaks = lambda: (*limits.peaks(), *resources.peaks(), *assignment.peaks())
+            metrics.routed = invoker.routed
         stack.push_async_callback(invoker.close)
         await stack.enter_async_context(Settling(stored, database, code, clock))
         sources = Sources(endpoints.s3(settings, owned, clock), references)
-        functions = Functions(stored, records, code, sources, _known_runtimes(settings, runtimes), clock)
+        functions = Functions(
+            stored,
+            records,
+            code,
+            sources,
+            _known_runtimes(settings, runtimes),
+            clock,
+            lambda id: measure("SignatureValidationErrors", id, 1.0),
+        )
         await _warm_runtimes(settings, stored, records, database, partial(_warm, sandboxes, commands))
         works = {
             envelope.PREFIX: Dispatcher(invoker, limits, records, Rules(records, database), clock, measure),
@@ -455,6 +466,12 @@ def _measure(activity: Activity, metrics: Collector | None) -> Measure:
         activity.measure(name, function, value)
 
     return measure
+
+
+def _spilled(metrics: Collector | None, function: FunctionVersion, qualifier: str) -> None:
+    if metrics is not None:
+        arn = f"{function.id.arn}:{qualifier}"
+        metrics.measure("ProvisionedConcurrencySpilloverInvocations", function.id, 1.0, arn)
 
 
 def _forget_deleted(activity: Activity, records: SqliteRecords, id: FunctionId) -> None:

@@ -35,7 +35,7 @@ class Bench:
             self.limits,
             memory=lambda: None if self.memory is None else self.memory * MEBIBYTE,
             memory_reserve=RESERVE * MEBIBYTE,
-            spilled=self.spilled.append,
+            spilled=lambda function, qualifier: self.spilled.append(function),
         )
 
     async def call(self, function: FunctionVersion = F, paced: bool = False) -> Outcome:
@@ -57,7 +57,7 @@ class Bench:
 
     async def provision(self, count: int, function: FunctionVersion = F) -> None:
         self.limits.share(function.id).provision(count)
-        self.assignment.provision(function, count)
+        self.assignment.provision(function, count, "live")
         await until(lambda: self.assignment.standing(function).ready == count, f"{count} stand")
 
     def kinds(self) -> list[str]:
@@ -91,6 +91,23 @@ async def test_environments_are_there_before_an_invocation_and_spill_over_on_dem
     await done(again, environment)
     await bench.assignment.close()
     assert all(environment.ended for environment in bench.workers.environments)
+
+
+@story
+async def test_what_was_in_use_at_most_is_told_of_the_alias_that_has_it() -> None:
+    bench = Bench()
+    await bench.provision(2)
+    call = await bench.begun()
+
+    def told() -> list[tuple[str, float, str | None]]:
+        return [(peak.name, peak.value, peak.qualifier) for peak in bench.assignment.peaks()]
+
+    used, share = "ProvisionedConcurrentExecutions", "ProvisionedConcurrencyUtilization"
+    assert told() == [(used, 1, "live"), (share, 0.5, "live")]
+    await done(*call)
+    assert told() == [(used, 1, "live"), (share, 0.5, "live")]  # it ran after the last look, too
+    assert told() == [(used, 0, "live"), (share, 0.0, "live")]
+    await bench.assignment.close()
 
 
 @story

@@ -136,8 +136,8 @@ def test_what_is_nested_too_deep_is_refused() -> None:
 
 def test_dimensions_are_those_of_how_it_was_called() -> None:
     arn = "arn:aws:lambda:us-east-1:000000000000:function:f"
-    assert dimension_sets("f", arn, "$LATEST") == [(), (("FunctionName", "f"),)]
-    assert dimension_sets("f", f"{arn}:7", "7")[2:] == [(("FunctionName", "f"), ("Resource", "f:7"))]
+    assert dimension_sets("f", arn, None) == [(), (("FunctionName", "f"),)]
+    assert dimension_sets("f", f"{arn}:7", None)[2:] == [(("FunctionName", "f"), ("Resource", "f:7"))]
     assert dimension_sets("f", f"{arn}:live", "7")[3:] == [
         (("ExecutedVersion", "7"), ("FunctionName", "f"), ("Resource", "f:live"))
     ]

@@ -20,12 +20,14 @@ class Followed:
 
     def __init__(self, plane: ControlPlane) -> None:
         self.wanted: dict[str, int] = {}
+        self.qualifiers: dict[str, str] = {}
         self.limits = Limits(1000)
         time = ProvisionedTime(HeldClock(), None)
         Provisioning(self, self.limits, plane.records, plane.database, time, ACCOUNT, REGION)
 
-    def provision(self, function: FunctionVersion, count: int) -> None:
+    def provision(self, function: FunctionVersion, count: int, qualifier: str = "") -> None:
         self.wanted[function.version] = count
+        self.qualifiers[function.version] = qualifier
 
     def standing(self, function: FunctionVersion) -> Standing:
         return Standing()
@@ -67,6 +69,7 @@ def test_environments_follow_a_config_its_alias_and_the_aliass_weights(tmp_path:
             assert (followed.now, followed.kept) == ({"2": 8, "1": 2}, 10)
             await put(plane, "3", 5)
             assert (followed.now, followed.kept) == ({"2": 8, "1": 2, "3": 5}, 15)
+            assert followed.qualifiers == {"1": "live", "2": "live", "3": "3"}
             await plane.call("DeleteAlias", FunctionName="f", Name="live")
             assert (followed.now, followed.kept) == ({"3": 5}, 5)
             await plane.call(DELETE, FunctionName="f", Qualifier="3")

@@ -180,6 +180,12 @@ def check_deployment(view: RecordView, id: FunctionId, arn: str | None = None) -
         )
 
 
+def signs(view: RecordView, id: FunctionId) -> bool:
+    """Whether a function has a configuration: what was deployed to it then was with a warning, being unsigned."""
+    use = view.get(USE, id.name, "")
+    return use is not None and find(view, use["arn"]) is not None
+
+
 def find(view: RecordView, arn: str) -> SigningConfig | None:
     """None also for another account's or region's."""
     document = view.get(CONFIG, arn.rpartition(":")[2], "")

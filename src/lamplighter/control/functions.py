@@ -40,6 +40,8 @@ class Runtimes:
 
 
 class Functions:
+    """`warned`: told of each deployment of a package that is unsigned, to a function that asks for signed ones."""
+
     def __init__(
         self,
         functions: StoredFunctions,
@@ -48,7 +50,9 @@ class Functions:
         sources: Sources,
         runtimes: Runtimes,
         clock: Clock,
+        warned: Callable[[FunctionId], None] = lambda id: None,
     ) -> None:
+        self._warned = warned
         self._functions = functions
         self._records = records
         self._code = code
@@ -96,6 +100,8 @@ class Functions:
                 )
             except AlreadyExists:
                 raise _exists(id) from None
+        if code_signing_config is not None:
+            self._warned(id)
         return published or function
 
     async def find(self, reference: FunctionRef) -> FunctionVersion:
@@ -181,7 +187,10 @@ class Functions:
         if dry_run:
             return change(await self._existing(id), await self._code.measure(content.zip, content.unzipped))
         async with self._code.keeping(content.zip, content.unzipped) as package:
-            return await self._update(id, revision, lambda function: change(function, package), publish)
+            updated = await self._update(id, revision, lambda function: change(function, package), publish)
+        if code_signing.signs(self._view(id), id):
+            self._warned(id)
+        return updated
 
     async def delete(self, reference: FunctionRef) -> None:
         """The function with everything that is its own, or one published version. Raises ResourceNotFound."""

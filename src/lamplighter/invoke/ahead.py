@@ -8,7 +8,7 @@ counted elsewhere.
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ from lamplighter.invoke.limits import REQUESTS
 from lamplighter.invoke.rates import Bucket
 from lamplighter.model.clock import Clock
 from lamplighter.model.functions import FunctionVersion
+from lamplighter.model.usage import Peak
 from lamplighter.worker.contract import Environment, WorkerError, Workers
 
 AT_ONCE: Final = 4  # environments started ahead at a time; those that invocations wait for are started beside them
@@ -54,6 +55,8 @@ class Ahead:
         self._means = means
         self._changed = changed
         self.wanted = 0
+        self.qualifier = ""  # that it is provisioned for
+        self.peak = 0  # in use at once, since it was last asked for
         self._idle: list[Environment] = []  # the most recently used last
         self._out = 0  # in use
         self._starting = 0
@@ -73,8 +76,21 @@ class Ahead:
         ready = len(self._idle) + self._out
         return Standing(ready, self._failed if ready < self.wanted else None)
 
-    def want(self, count: int) -> None:
-        """From now on so many; what failed is tried again at once."""
+    def peaks(self) -> Sequence[Peak]:
+        """The most in use at once since the last time this was asked, and their share of what is provisioned."""
+        used, self.peak = self.peak, self._out
+        if not self.wanted or not self.qualifier:
+            return ()
+        id = self._function.id
+        told = {
+            "ProvisionedConcurrentExecutions": used,
+            "ProvisionedConcurrencyUtilization": used / self.wanted,
+        }
+        return [Peak(id.account, id.region, id.name, name, value, self.qualifier) for name, value in told.items()]
+
+    def want(self, count: int, qualifier: str = "") -> None:
+        """From now on so many, for this alias or version; what failed is tried again at once."""
+        self.qualifier = qualifier
         self.wanted = count
         self._failures = 0
         if self._again is not None:
@@ -102,6 +118,8 @@ class Ahead:
     def take(self, now: float | None) -> Environment:
         """The most recently used one, as `available` said."""
         self._out += 1
+        if self._out > self.peak:
+            self.peak = self._out
         environment = self._idle.pop()
         if now is not None:
             rate = REQUESTS * (len(self._idle) + self._out)

@@ -11,7 +11,7 @@ would need a new environment is throttled, before anything swaps or dies.
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Any
@@ -23,6 +23,7 @@ from lamplighter.invoke.pool import Key, Pool
 from lamplighter.model.clock import Clock
 from lamplighter.model.errors import TooManyRequestsException
 from lamplighter.model.functions import FunctionVersion
+from lamplighter.model.usage import Peak
 from lamplighter.worker.contract import Environment, WorkerError, Workers
 
 IDLE_LIMIT = 600.0  # seconds that an environment is kept without an invocation (AWS: 5 to 15 minutes)
@@ -39,7 +40,8 @@ class InProcessAssignment:
     """Implements `invoke.contract.Assignment` with this node's `workers`.
 
     `memory`: bytes that the host can still give (None: nobody knows), of which `memory_reserve` are left alone.
-    `spilled`: told of each invocation on demand of a version that has provisioned environments."""
+    `spilled`: told of each invocation on demand of a version that has provisioned environments, and of the
+    alias or version that has them."""
 
     def __init__(
         self,
@@ -50,7 +52,7 @@ class InProcessAssignment:
         age_limit: float = AGE_LIMIT,
         memory: Callable[[], int | None] = lambda: None,
         memory_reserve: int = 0,
-        spilled: Callable[[FunctionVersion], None] = lambda function: None,
+        spilled: Callable[[FunctionVersion, str], None] = lambda function, qualifier: None,
     ) -> None:
         self._workers = workers
         self._clock = clock
@@ -71,15 +73,16 @@ class InProcessAssignment:
     def environment(self, function: FunctionVersion, paced: bool = False) -> "Hold":
         return Hold(self, function, paced)
 
-    def provision(self, function: FunctionVersion, count: int) -> None:
-        """Keep so many environments of this version initialised, from now on."""
+    def provision(self, function: FunctionVersion, count: int, qualifier: str = "") -> None:
+        """Keep so many environments of this version initialised, from now on. `qualifier`: the alias or version that
+        this was asked for."""
         key = (function.id, function.version, function.generation)
         if self._closed or (not count and key not in self._pools):
             return
         pool = self._pool(function)
         if pool.ahead is None:
             pool.ahead = Ahead(function, self._means, partial(self._ahead_changed, pool))
-        pool.ahead.want(count)
+        pool.ahead.want(count, qualifier)
         self._forget_if_unused(pool)
         if self._sweeper is None:
             self._sweep_later()
@@ -87,6 +90,10 @@ class InProcessAssignment:
     def _ahead_changed(self, pool: Pool) -> None:
         self._limits.tell()  # who finds no room on demand may find it here
         self._forget_if_unused(pool)
+
+    def peaks(self) -> Sequence[Peak]:
+        """Of provisioned environments in use, since the last time this was asked."""
+        return [peak for pool in self._pools.values() if pool.ahead is not None for peak in pool.ahead.peaks()]
 
     def standing(self, function: FunctionVersion) -> Standing:
         """What of that is there now."""
@@ -155,7 +162,7 @@ class InProcessAssignment:
             self._tell_later()
             raise refused
         if ahead is not None and ahead.wanted:
-            self._spilled(function)
+            self._spilled(function, ahead.qualifier)
         return pool, environment, False
 
     def _pool(self, function: FunctionVersion) -> Pool:

@@ -9,9 +9,11 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable
+from typing import Final
 
 from lamplighter.invoke.contract import Assignment
 from lamplighter.invoke.lineage import PASSES, mark_of, pass_through
+from lamplighter.invoke.resources import Resources
 from lamplighter.invoke.sampling import Sampling
 from lamplighter.model.aliases import KIND, Alias, from_document
 from lamplighter.model.clock import Clock, SystemClock
@@ -32,11 +34,14 @@ from lamplighter.model.usage import Observe, Refused
 from lamplighter.store.contract import Changes, Functions, Records
 from lamplighter.worker.stream import Stream
 
+_UNQUALIFIED: Final = 6  # colons of an ARN that names neither alias nor version
+
 _log = logging.getLogger(__name__)
 
 
 class Invoker:
-    """`chance`: evenly spread over [0, 1); decides between the versions of an alias."""
+    """`chance`: evenly spread over [0, 1); decides between the versions of an alias. `resources`: counts what runs by
+    alias or version, if anybody wants to know."""
 
     def __init__(
         self,
@@ -48,6 +53,7 @@ class Invoker:
         clock: Clock | None = None,
         observe: Observe | None = None,
         sampling: Sampling | None = None,
+        resources: Resources | None = None,
     ) -> None:
         self._functions = functions
         self._records = records
@@ -57,7 +63,9 @@ class Invoker:
         self._observe = observe
         self._sampling = sampling or Sampling(self._clock, Ids(self._clock))
         self._versions: dict[FunctionId, dict[str, FunctionVersion]] = {}  # by qualifier; only what can run
+        self._resources = resources
         self._weighted: dict[FunctionId, dict[str, Alias]] = {}  # aliases of two versions
+        self._routed: set[str] = set()  # ARNs of those that were such since the last time this was asked
         self._marks: dict[FunctionId, str] = {}  # in lineages
         self._changes = 0  # how many there were: what was read before the last one is not kept
         self._retiring: set[asyncio.Task[None]] = set()
@@ -107,7 +115,14 @@ class Invoker:
         alias = from_document(id, name, document)
         if alias.weights:
             self._weighted.setdefault(id, {})[name] = alias
+            self._routed.add(alias.arn)
         return alias
+
+    def routed(self) -> frozenset[str]:
+        """The aliases that chose between versions since the last time this was asked, by their ARNs."""
+        found = frozenset(self._routed)
+        self._routed = {alias.arn for aliases in self._weighted.values() for alias in aliases.values()}
+        return found
 
     async def invoke(self, function: FunctionVersion, invocation: Invocation, stream: Stream | None = None) -> Outcome:
         """Run it once. A failing function is an Outcome; raises TooManyRequestsException when a limit says no,
@@ -117,7 +132,13 @@ class Invoker:
         try:
             invocation = self._passing(function, invocation)
             async with self._assignment.environment(function, invocation.source == "sync") as environment:
-                return await environment.run(invocation, stream)
+                if self._resources is None or invocation.invoked_arn.count(":") == _UNQUALIFIED:
+                    return await environment.run(invocation, stream)
+                self._resources.enter(invocation.invoked_arn)
+                try:
+                    return await environment.run(invocation, stream)
+                finally:
+                    self._resources.leave(invocation.invoked_arn)
         except (TooManyRequestsException, RecursiveInvocationException) as error:
             if self._observe is not None:
                 reason = "throttled" if isinstance(error, TooManyRequestsException) else "recursive"

@@ -22,7 +22,7 @@ from lamplighter.store.contract import Changes, Records, RecordView
 class Provisions(Protocol):
     """What of the assignment matters here."""
 
-    def provision(self, function: FunctionVersion, count: int) -> None: ...
+    def provision(self, function: FunctionVersion, count: int, qualifier: str = "") -> None: ...
 
     def standing(self, function: FunctionVersion) -> Standing: ...
 
@@ -56,24 +56,26 @@ class Provisioning:
         before = self._told.pop(id, None)
         if not records and before is None:
             return
-        wanted = Counter[str]()
+        wanted, qualifiers = Counter[str](), dict[str, str]()
         for record in records:
-            wanted.update(parts(view, id, record.key, record.document["requested"]))
+            found = parts(view, id, record.key, record.document["requested"])
+            wanted.update(found)
+            qualifiers.update(dict.fromkeys(found, record.key))
         self._limits.share(id).provision(sum(record.document["requested"] for record in records))
         now: dict[str, FunctionVersion] = {}
         for version, count in wanted.items():
             function = view.version(id.name, version)
             if function is not None and function.state == "Active":
                 now[version] = function
-                self._tell(function, count)
+                self._tell(function, count, qualifiers[version])
         for version, function in (before or {}).items():
             if version not in now or now[version].generation != function.generation:
                 self._tell(function, 0)
         if records:
             self._told[id] = now
 
-    def _tell(self, function: FunctionVersion, count: int) -> None:
-        self._assignment.provision(function, count)
+    def _tell(self, function: FunctionVersion, count: int, qualifier: str = "") -> None:
+        self._assignment.provision(function, count, qualifier)
         self._time.keep(function, count)
 
 

@@ -83,13 +83,15 @@ class Provisioned(NamedTuple):
 
 
 class Peak(NamedTuple):
-    """How many ran at once, at most, since the last look. `function` None: of the whole account."""
+    """How many ran at once, at most, since the last look. `function` None: of the whole account. `qualifier`: of what
+    concerns an alias or a version alone."""
 
     account: str
     region: str
     function: str | None
     name: str
     value: float
+    qualifier: str | None = None
 
 
 Usage = Ran | Initialized | Refused | Provisioned

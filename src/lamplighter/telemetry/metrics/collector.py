@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Final, NamedTuple, Self, TypeVar
 
 from lamplighter.model.clock import Clock
-from lamplighter.model.functions import LATEST, FunctionId
+from lamplighter.model.functions import FunctionId
 from lamplighter.model.usage import Peak, Ran, Refused, Usage
 from lamplighter.store.contract import StoreFailed
 from lamplighter.telemetry.metrics.distribution import Distribution
@@ -44,13 +44,15 @@ class _Measured(NamedTuple):
     function: FunctionId
     value: float
     at: float
+    arn: str  # with the alias or version that it concerns
 
 
 _Told = Usage | Value | _Measured
 
 
 class Collector:
-    """Used with `async with`. `peaks`: what to note of concurrency, asked at each flush."""
+    """Used with `async with`. `peaks`: what to note of concurrency, and `routed`: which aliases chose between versions,
+    by ARN; both are asked at each flush, for the time since the last."""
 
     def __init__(
         self, store: MetricStore, clock: Clock, peaks: Callable[[], Iterable[Peak]] = tuple, bound: int = BOUND
@@ -58,6 +60,7 @@ class Collector:
         self._store = store
         self._clock = clock
         self.peaks = peaks
+        self.routed: Callable[[], frozenset[str]] = frozenset
         self._bound = bound
         self._told: deque[_Told] = deque()
         self._lost = 0
@@ -73,8 +76,8 @@ class Collector:
         if len(self._told) >= HURRY:
             self._crowded()
 
-    def measure(self, name: str, function: FunctionId, value: float) -> None:
-        self._told.append(_Measured(name, function, value, self._clock.now()))
+    def measure(self, name: str, function: FunctionId, value: float, arn: str = "") -> None:
+        self._told.append(_Measured(name, function, value, self._clock.now(), arn))
         if len(self._told) >= HURRY:
             self._crowded()
 
@@ -98,17 +101,21 @@ class Collector:
         return await asyncio.get_running_loop().run_in_executor(self._thread, question, self._store)
 
     async def flush(self) -> None:
-        peaks, now = tuple(self.peaks()), self._clock.now()
-        if self._told or peaks or self._kept:
-            await asyncio.get_running_loop().run_in_executor(self._thread, self._write, peaks, now)
+        peaks, now, routed, count = tuple(self.peaks()), self._clock.now(), self.routed(), len(self._told)
+        if count or peaks or self._kept:
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._write, count, peaks, now, routed)
 
-    def _write(self, peaks: Sequence[Peak], now: float) -> None:
+    def _write(self, count: int, peaks: Sequence[Peak], now: float, routed: frozenset[str]) -> None:
+        """`count`: of what was told when the rest was asked."""
         batch, self._kept = self._kept, {}
-        for _ in range(len(self._told)):
-            _fold(batch, self._told.popleft())
+        for _ in range(min(count, len(self._told))):
+            _fold(batch, self._told.popleft(), routed)
         for peak in peaks:
-            dimensions = (("FunctionName", peak.function),) if peak.function else ()
-            _into(batch, Series(peak.account, peak.region, _NAMESPACE, peak.name, dimensions, "Count"), now, peak.value)
+            dimensions: list[tuple[str, str]] = [("FunctionName", peak.function)] if peak.function else []
+            if peak.qualifier is not None:
+                dimensions.append(("Resource", f"{peak.function}:{peak.qualifier}"))
+            series = Series(peak.account, peak.region, _NAMESPACE, peak.name, tuple(dimensions), "Count")
+            _into(batch, series, now, peak.value)
         try:
             lost = self._store.add(batch)
         except StoreFailed as error:
@@ -149,7 +156,7 @@ class Collector:
         self._store.close()
 
 
-def _fold(batch: dict[tuple[Series, int], Distribution], told: _Told) -> None:
+def _fold(batch: dict[tuple[Series, int], Distribution], told: _Told, routed: frozenset[str]) -> None:
     if isinstance(told, Ran):
         values = {
             "Invocations": 1.0,
@@ -160,12 +167,14 @@ def _fold(batch: dict[tuple[Series, int], Distribution], told: _Told) -> None:
             values["PostRuntimeExtensionsDuration"] = told.extensions
         if told.initialization == "provisioned-concurrency":
             values["ProvisionedConcurrencyInvocations"] = 1.0
-        _spread(batch, told.function.id, told.invoked_arn, told.function.version, told.began, values)
+        version = told.function.version if told.invoked_arn in routed else None
+        _spread(batch, told.function.id, told.invoked_arn, version, told.began, values)
     elif isinstance(told, Refused):
         name = "Throttles" if told.reason == "throttled" else "RecursiveInvocationsDropped"
-        _spread(batch, told.function, told.invoked_arn, told.version, told.at, {name: 1.0})
+        version = told.version if told.invoked_arn in routed else None
+        _spread(batch, told.function, told.invoked_arn, version, told.at, {name: 1.0})
     elif isinstance(told, _Measured):
-        _spread(batch, told.function, "", LATEST, told.at, {told.name: told.value})
+        _spread(batch, told.function, told.arn, None, told.at, {told.name: told.value})
     elif isinstance(told, Value):
         key = told.series, int(told.at) // MINUTE * MINUTE
         batch.setdefault(key, Distribution()).merge(told.distribution)
@@ -175,7 +184,7 @@ def _spread(
     batch: dict[tuple[Series, int], Distribution],
     id: FunctionId,
     arn: str,
-    version: str,
+    version: str | None,
     at: float,
     values: dict[str, float],
 ) -> None:
@@ -186,14 +195,14 @@ def _spread(
             _into(batch, Series(id.account, id.region, _NAMESPACE, name, dimensions, unit), at, value)
 
 
-def dimension_sets(name: str, arn: str, version: str) -> Sequence[Dimensions]:
-    """`arn`: as invoked; `version`: that was executed."""
+def dimension_sets(name: str, arn: str, version: str | None) -> Sequence[Dimensions]:
+    """`arn`: as invoked; `version`: that was executed, if it is an alias that chose it."""
     sets: list[Dimensions] = [(), (("FunctionName", name),)]
     qualifier = "".join(arn.split(":")[7:8])
     if qualifier:
         resource = (("FunctionName", name), ("Resource", f"{name}:{qualifier}"))
         sets.append(resource)
-        if not qualifier.isdigit() and qualifier != LATEST:
+        if version is not None:
             sets.append(sorted_dimensions((*resource, ("ExecutedVersion", version))))
     return sets
 
