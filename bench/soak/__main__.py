@@ -14,9 +14,11 @@ from rich.table import Table
 
 from bench.program import Unavailable
 from bench.service import Service, service_on
+from bench.soak.crowd import crowds
 from bench.soak.holdings import Holdings, alive, cgroups, processes
-from bench.soak.laps import Lap, Place
+from bench.soak.laps import Lap
 from bench.soak.ledger import Ledger
+from bench.soak.rest import Place
 from bench.soak.subjects import deployable
 from lamplighter.runtimes import catalogue
 
@@ -125,6 +127,7 @@ def main() -> int:
         prog="python -m bench.soak", description="Soak a service; fail if it keeps any of it."
     )
     parser.add_argument("seconds", nargs="?", type=float, default=600.0, help="about how long (default: 600)")
+    parser.add_argument("--environments", type=int, metavar="NUMBER", help="only start and end so many, in batches")
     parser.add_argument(
         "--isolation", choices=("full", "user", "none"), default="full" if os.geteuid() == 0 else "user"
     )
@@ -137,7 +140,10 @@ def main() -> int:
         place = Place.of(data, options.isolation)
         try:
             with service_on(data, *OPTIONS, "--isolation", options.isolation, heard=soak.heard) as service:
-                uvloop.run(soak.laps(service, place, options.seconds))
+                if options.environments:
+                    soak.faults += uvloop.run(crowds(service, place, options.environments, soak.say)).faults
+                else:
+                    uvloop.run(soak.laps(service, place, options.seconds))
         except Unavailable as error:
             soak.say(f"no service to soak: {error}")
             return 2

@@ -17,6 +17,8 @@ from bench.soak.subjects import LAYER, VARIANTS, Subject, layer
 
 FUNCTIONS = "/2015-03-31/functions"
 CONFLICTS = ("ResourceConflictException", "ResourceNotFoundException", "PreconditionFailedException")
+ALIASES = (*CONFLICTS, "InvalidParameterValueException")  # with weights, it can't have provisioned concurrency
+NOT_PROVISIONED = (*CONFLICTS, "ProvisionedConcurrencyConfigNotFoundException")
 ACTIVE = 60.0  # seconds to become so
 
 
@@ -83,6 +85,15 @@ class Control:
         target = f"/2017-10-31/functions/{name}/concurrency"
         await self.call("PutFunctionConcurrency", "PUT", target, {"ReservedConcurrentExecutions": number}, CONFLICTS)
 
+    async def provision(self, name: str, alias: str, number: int) -> None:
+        """`number` 0: none any more."""
+        target = f"/2019-09-30/functions/{name}/provisioned-concurrency?Qualifier={alias}"
+        if number:
+            what, body = "PutProvisionedConcurrencyConfig", {"ProvisionedConcurrentExecutions": number}
+            await self.call(what, "PUT", target, body, ALIASES)
+        else:
+            await self.call("DeleteProvisionedConcurrencyConfig", "DELETE", target, None, NOT_PROVISIONED)
+
     async def bury(self, name: str, at: str) -> None:
         """Failed events of one function end at another one."""
         destination = f"arn:aws:lambda:{self._service.region}:000000000000:function:{at}"
@@ -101,10 +112,9 @@ async def keep_changing(control: Control, subject: Subject, chance: random.Rando
     """Until cancelled: one function, with an alias that wanders over its versions."""
     path = f"{FUNCTIONS}/{subject.name}"
     versions: list[str] = []
-    aliased = False
     while True:
         await asyncio.sleep(chance.uniform(0.05, 0.3))
-        match chance.randrange(5):
+        match chance.randrange(6):
             case 0:
                 await control.update_code(subject, chance.randrange(VARIANTS))
             case 1:
@@ -118,15 +128,15 @@ async def keep_changing(control: Control, subject: Subject, chance: random.Rando
                 body: dict[str, Any] = {"FunctionVersion": versions[-1], "RoutingConfig": {}}
                 if len(versions) > 1:
                     body["RoutingConfig"] = {"AdditionalVersionWeights": {versions[-2]: 0.5}}
-                if aliased:
-                    await control.call("UpdateAlias", "PUT", f"{path}/aliases/live", body, CONFLICTS)
-                else:
-                    aliased = bool(
-                        await control.call("CreateAlias", "POST", f"{path}/aliases", {"Name": "live", **body})
-                    )
+                moved = await control.call("UpdateAlias", "PUT", f"{path}/aliases/live", body, ALIASES)
+                if moved is None:
+                    new = {"Name": "live", **body}
+                    await control.call("CreateAlias", "POST", f"{path}/aliases", new, CONFLICTS)
             case 4 if len(versions) > 4:
                 target = f"{path}?Qualifier={versions.pop(0)}"
                 await control.call("DeleteFunction, a version", "DELETE", target, allowed=CONFLICTS)
+            case 5:
+                await control.provision(subject.name, "live", chance.choice((0, 1, 4)))
             case _:
                 await control.call("ListFunctions", "GET", FUNCTIONS)
 

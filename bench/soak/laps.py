@@ -1,14 +1,10 @@
 """A lap of the soak: deploy, call while everything changes, wait for what was accepted, take all away, and look."""
 
 import asyncio
-import hashlib
-import os
 import random
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from contextlib import closing
-from dataclasses import dataclass
-from pathlib import Path
 from time import monotonic
 from typing import Any
 
@@ -16,35 +12,16 @@ from bench.service import Service
 from bench.soak import changes
 from bench.soak.caller import Caller, NoAnswer
 from bench.soak.changes import Control, Refused
-from bench.soak.holdings import Holdings, holdings
+from bench.soak.holdings import Holdings
 from bench.soak.kinds import KINDS, Kind
 from bench.soak.ledger import Ledger
+from bench.soak.rest import Place, rest
 from bench.soak.subjects import VARIANTS, Subject
 
 CALLERS = 16
 DRAIN = 60.0  # seconds for what was accepted to run
-REST = 45.0  # seconds for everything to end, idle environments included
-STILL = 3.0  # seconds without a change
-LOOK = 0.25  # seconds between two looks
 
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a service keeps what."""
-
-    data: Path
-    run: Path
-    cgroups: str
-
-    @classmethod
-    def of(cls, data: str, isolation: str) -> "Place":
-        path = Path(data)
-        run = path / "run"
-        if isolation == "full":
-            run = Path("/run/lamplighter", hashlib.sha256(str(path).encode()).hexdigest()[:16])
-        return cls(path, run, "lamplighter-" + hashlib.sha256(os.path.realpath(run).encode()).hexdigest()[:16])
 
 
 class Lap:
@@ -78,7 +55,7 @@ class Lap:
             self.counts += control.counts
         self.ledger.close()
         self._say("waiting for rest …")
-        return await self._rest(resting)
+        return await rest(self._service, self._place, resting)
 
     async def _deploy(self, control: Control) -> list[str]:
         """The layers made."""
@@ -176,21 +153,3 @@ class Lap:
         with closing(self._service.client("logs")) as client:
             for group in self._groups(client):
                 client.delete_log_group(logGroupName=group)
-
-    def look(self) -> Holdings:
-        return holdings(self._service.pid, self._place.data, self._place.run, self._place.cgroups)
-
-    async def _rest(self, resting: Holdings | None) -> Holdings:
-        """Once it is as it was; or, if that is not known, the same for so long that nothing is on its way any more."""
-        known, since = self.look(), monotonic()
-        deadline = monotonic() + REST
-        while monotonic() < deadline:
-            if resting and not known.leftovers(resting):
-                break
-            if not resting and monotonic() - since > STILL:
-                break
-            await asyncio.sleep(LOOK)
-            now = self.look()
-            if now.things != known.things:
-                known, since = now, monotonic()
-        return self.look()
