@@ -128,6 +128,7 @@ from lamplighter.telemetry.metrics.embedded import Embedded
 from lamplighter.telemetry.metrics.store import MetricStore
 from lamplighter.telemetry.service_log import set_up
 from lamplighter.telemetry.traces.exporter import Exporter
+from lamplighter.worker.freeze import FREEZE_AFTER
 from lamplighter.worker.worker import Worker, variables
 
 # Seconds after which a thread that computes lets the event loop go on. Logs are searched and databases written beside
@@ -246,6 +247,7 @@ async def _front_door(
             observe=observe,
             segments=traces.datagram if traces else None,
             forks=Forks(directory.code, sandboxes.runtimes),
+            freeze_after=FREEZE_AFTER if settings.freeze else None,
         )
         stack.push_async_callback(worker.close)
         concurrency = settings.account_concurrency

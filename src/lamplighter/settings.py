@@ -60,6 +60,7 @@ class Settings:
     idle_timeout: int = 600
     max_environment_age: int = 7200
     memory_reserve: int = 256
+    freeze: bool = True
     logs: bool = True
     metering: bool = True
     metrics: bool = True
@@ -353,6 +354,7 @@ OPTIONS = (
         "need a new one are throttled. 0 looks at no memory.",
         _memory,
     ),
+    Option("freeze", "on|off", "on", "Give functions no processor time between their invocations.", _switch),
     Option("logs", "on|off", "on", "Keep what functions write, to be read through CloudWatch Logs.", _switch),
     Option("metering", "on|off", "on", "Count what runs, for lamplighter bill.", _switch),
     Option("metrics", "on|off", "on", "Keep metrics, to be read through CloudWatch.", _switch),

@@ -77,7 +77,14 @@ ID = invocation().request_id
 
 
 class Bench:
-    def __init__(self, task: Path, command: Sequence[str], logs: bool = False, init_limit: float = 10.0) -> None:
+    def __init__(
+        self,
+        task: Path,
+        command: Sequence[str],
+        logs: bool = False,
+        init_limit: float = 10.0,
+        freeze_after: float | None = None,
+    ) -> None:
         (task / "app.py").write_text(SOURCE)
         self.sandboxes = PlainSandboxes(task, command)
         self.log: list[str] = []
@@ -89,6 +96,7 @@ class Bench:
             self._open if logs else None,
             init_limit,
             observe=self.used.append,
+            freeze_after=freeze_after,
         )
 
     def _open(self, function: FunctionVersion, stream: str) -> "Bench":
@@ -583,3 +591,27 @@ async def test_an_init_that_ends_badly_or_is_ended_is_told_to_who_waits(tmp_path
     await asyncio.sleep(0)
     await slow.end()
     assert not await waiting
+
+
+@story
+async def test_an_idle_environment_is_frozen_and_an_invocation_or_its_end_thaws_it(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, LEAN, freeze_after=0.01)
+    async with bench.environment("app.count") as environment:
+        for calls in (b"1", b"2", b"3"):
+            assert (await environment.run(invocation())).payload == calls
+            (sandbox,) = bench.sandboxes.started
+            await until(lambda sandbox=sandbox: sandbox.frozen, "it is frozen")
+            await until(lambda sandbox=sandbox: _stopped(sandbox.process.pid), "its process stands still")
+    assert not sandbox.frozen
+
+
+@story
+async def test_an_invocation_that_goes_on_is_not_frozen(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, LEAN, freeze_after=0.01)
+    async with bench.environment("app.sleep", timeout=60) as environment:
+        for seconds in (b"0", b"0.1"):
+            assert (await environment.run(invocation(seconds))).error is None
+
+
+def _stopped(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"

@@ -280,19 +280,37 @@ async def test_a_guest_has_so_many_connections_and_no_more() -> None:
 
 @story
 async def test_bodies_that_cannot_be_answers_are_not_kept() -> None:
-    """Thirty-one connections announcing six megabytes each cost nothing but the one whose turn it is."""
+    """Thirty-one connections that send megabytes each cost nothing but the one that was the last to begin."""
     async with invoked() as (made, client):
-        half = answer(b"x" * 1_000_000)[:-1]
-        first = await Client.connect(made.port)
-        first.send(half)
-        await until(lambda: made.api.uploading is not None, "the first is taken")
-        second = await Client.connect(made.port)
-        reply = await second.call(answer(b"y" * 1_000_000))
-        assert reply.status == 400
-        await first.close()
-        await until(lambda: made.api.uploading is None, "the first gave up")
+        whole = answer(b"x" * 1_000_000)
+        halves = [await Client.connect(made.port) for _ in range(5)]
+        for half in halves:
+            before = made.api.uploading
+            half.send(whole[:-1])
+            await until(
+                lambda before=before: made.api.uploading is not before, "it is taken instead of the earlier one"
+            )
+        kept = [each for each in made.api.connections if each._body]  # pyright: ignore[reportPrivateUsage]
+        assert kept == [made.api.uploading]
+        halves[0].send(whole[-1:])
+        assert (await halves[0].reply()).status == 400
+        assert made.heard == [("asked",)]
         assert (await client.call(answer(b"1"))).status == 202
-        await second.close()
+        for half in halves:
+            await half.close()
+
+
+@story
+async def test_an_answer_begun_on_another_connection_does_not_keep_a_whole_one_from_being_taken() -> None:
+    async with invoked() as (made, client):
+        lost = await Client.connect(made.port)
+        lost.send(answer(b"lost" * 1000)[:-1])
+        await until(lambda: made.api.uploading is not None, "the first is taken")
+        assert (await client.call(answer(b"2"))).status == 202
+        assert made.heard[1:] == [("answered", b"2")]
+        lost.send(b"t")
+        assert (await lost.reply()).status == 403
+        await lost.close()
 
 
 @story

@@ -67,6 +67,7 @@ async def test_after_many_starts_and_ends_nothing_is_left_of_them(mode: Isolatio
 async def test_kill_9_of_a_fork_server_leaves_nothing_and_the_next_start_works(mode: Isolation) -> None:
     async with serving(mode) as bench:
         killed = await bench.guest()
+        killed.sandbox.freeze()
         served = serving_process(bench.server)
         before = descendants(served)
         (forkserver,) = [pid for pid in before if _parent(pid) == served]
@@ -95,6 +96,7 @@ async def main():
     told = Configuration(code_root, run_dir, {"python": Runtime(sys.executable, client)}, mode)
     sandboxes = await ServerSandboxes.launch(told)
     kept = [await sandboxes.start(SandboxSpec("python", digest, VARIABLES)) for _ in range(3)]
+    kept[0].freeze()
     print("up", flush=True)
     await asyncio.sleep(1000)
 
@@ -104,7 +106,7 @@ asyncio.run(main())
 
 @pytest.mark.root
 @pytest.mark.parametrize("mode", ["full", "none"])
-@pytest.mark.parametrize("victim", ["service", "server"])
+@pytest.mark.parametrize("victim", ["service", "server", "both"])
 @story
 async def test_kill_9_of_ours_leaves_nothing_running_and_a_new_start_removes_the_rest(
     mode: Isolation, victim: str
@@ -119,17 +121,21 @@ async def test_kill_9_of_ours_leaves_nothing_running_and_a_new_start_removes_the
             inside = descendants(service.pid)
             (server,) = [pid for pid in inside if _parent(pid) == service.pid]
             assert len(inside) > 6
+            if victim == "both":
+                service.send_signal(signal.SIGSTOP)  # so that it does not notice the server's end
             os.kill(service.pid if victim == "service" else server, signal.SIGKILL)
             if victim == "server":
                 await until(lambda: not any(_alive(pid) for pid in inside if pid != server), "what it held has ended")
             service.kill()
-        await until(lambda: not any(_alive(pid) for pid in inside), "everything has ended")
+        if victim != "both":
+            await until(lambda: not any(_alive(pid) for pid in inside), "everything has ended")
         if victim == "service":
             await until(lambda: not run_dir.exists() and not cgroup_parents(run_dir), "the server has cleaned up")
         told = Configuration(str(code_root), str(run_dir), {"python": Runtime(sys.executable, str(CLIENT))}, mode)
         sandboxes = await ServerSandboxes.launch(told)
         try:
             assert not cgroups_of(run_dir)
+            await until(lambda: not any(_alive(pid) for pid in inside), "everything has ended, what was frozen too")
             sandbox = await sandboxes.start(SandboxSpec("python", digest, VARIABLES))
             await sandbox.end()
         finally:

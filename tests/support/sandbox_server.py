@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ import uvloop
 
 import lamplighter
 from lamplighter.model.command import Command
-from lamplighter.sandbox.cgroup import hierarchies
+from lamplighter.sandbox.cgroup import STILL, hierarchies
 from lamplighter.sandbox.client import ServerSandbox, ServerSandboxes
 from lamplighter.sandbox.contract import Isolation, SandboxSpec
 from lamplighter.sandbox.messages import Configuration, Runtime
@@ -177,7 +177,8 @@ def _make_language(place: Path) -> Path:
 
 
 @asynccontextmanager
-async def serving(mode: Isolation) -> AsyncGenerator[Bench]:
+async def serving(mode: Isolation, before: Sequence[str] = ()) -> AsyncGenerator[Bench]:
+    """`before`: a command that starts the one that is handed to it."""
     needs(mode)
     as_nobody = mode == "user" and os.geteuid() == 0
     place, code_root, data, client = _make_place(as_nobody)
@@ -189,7 +190,7 @@ async def serving(mode: Isolation) -> AsyncGenerator[Bench]:
         "language": Runtime(python, str(client), "command", str(_make_language(place))),
     }
     told = Configuration(str(code_root), str(data / "run"), runtimes, mode)
-    command = (*_AS_NOBODY, python) if as_nobody else (python,)
+    command = (*before, *_AS_NOBODY, python) if as_nobody else (*before, python)
     sandboxes = await ServerSandboxes.launch(told, command)
     bench = Bench(mode, sandboxes, code_root, data / "run")
     try:
@@ -241,11 +242,13 @@ def serving_process(pid: int) -> int:
     return next((child for child in children(pid) if Path(f"/proc/{child}/cmdline").read_bytes() == command), pid)
 
 
-def cgroup_parents(run_dir: Path) -> list[Path]:
+def cgroup_parents(run_dir: Path, seen_by: Path = Path("/proc/self")) -> list[Path]:
     name = "lamplighter-" + hashlib.sha256(os.path.realpath(run_dir).encode()).hexdigest()[:16]
-    places = [place / name for found in hierarchies() for place in {found.own, found.top}]
+    places = [place / name for found in hierarchies(seen_by) for place in {found.own, found.top}]
     return [place for place in places if place.exists()]
 
 
-def cgroups_of(run_dir: Path) -> list[Path]:
-    return [entry for parent in cgroup_parents(run_dir) for entry in parent.iterdir() if entry.is_dir()]
+def cgroups_of(run_dir: Path, seen_by: Path = Path("/proc/self")) -> list[Path]:
+    """Those of sandboxes. `seen_by`: who may see other hierarchies than we do."""
+    entries = [entry for parent in cgroup_parents(run_dir, seen_by) for entry in parent.iterdir() if entry.is_dir()]
+    return [entry for entry in entries if entry.name != STILL]

@@ -25,7 +25,7 @@ class PlainSandbox:
         self.frames = self.extension_output = -1
         self.extensions: dict[str, asyncio.Future[Exit]] = {}
         self.process = process
-        self.ended = False
+        self.ended = self.frozen = False
         self._loop = asyncio.get_running_loop()
         self.exited: asyncio.Future[Exit] = self._loop.create_future()
         self._pidfd = os.pidfd_open(process.pid)
@@ -49,6 +49,16 @@ class PlainSandbox:
 
     def limit_cpu(self, limited: bool = True) -> None:
         """A plain process has no limits."""
+
+    def freeze(self) -> None:
+        """As far as one process is concerned."""
+        self.frozen = True
+        self.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        if self.frozen:
+            self.frozen = False
+            self.process.send_signal(signal.SIGCONT)
 
     async def connect(self, port: int) -> socket.socket:
         made = socket.socket()

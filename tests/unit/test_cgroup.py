@@ -32,23 +32,31 @@ UNIFIED = "35 24 0:31 / $/unified rw - cgroup2 cgroup2 rw"
 
 
 def test_version_1_gives_each_controller_from_its_own_hierarchy(tmp_path: Path) -> None:
-    found = host(tmp_path, "4:memory:/service\n3:cpu,cpuacct:/\n2:pids:/a/b\n0::/x\n", V1)
+    found = host(tmp_path, "5:freezer:/\n4:memory:/service\n3:cpu,cpuacct:/\n2:pids:/a/b\n0::/x\n", V1)
     assert found == [
         Hierarchy(tmp_path / "memory/service", tmp_path / "memory", 1, ("memory",)),
         Hierarchy(tmp_path / "cpu", tmp_path / "cpu", 1, ("cpu",)),
         Hierarchy(tmp_path / "pids/a/b", tmp_path / "pids", 1, ("pids",)),
+        Hierarchy(tmp_path / "freezer", tmp_path / "freezer", 1, ("freezer",)),
     ]
 
 
 def test_version_2_gives_them_all_from_one(tmp_path: Path) -> None:
     found = host(tmp_path, "0::/system.slice/our.service\n", [UNIFIED], "cpuset cpu io memory pids\n")
     own = tmp_path / "unified/system.slice/our.service"
-    assert found == [Hierarchy(own, tmp_path / "unified", 2, ("memory", "cpu", "pids"))]
+    assert found == [Hierarchy(own, tmp_path / "unified", 2, ("memory", "cpu", "pids", "freezer"))]
 
 
 def test_a_hybrid_host_gives_from_version_2_what_version_1_lacks(tmp_path: Path) -> None:
-    found = host(tmp_path, "4:memory:/\n0::/session\n", [V1[0], UNIFIED], "pids\n")
-    assert [(hierarchy.version, hierarchy.controllers) for hierarchy in found] == [(1, ("memory",)), (2, ("pids",))]
+    found = host(tmp_path, "4:memory:/\n0::/session\n", [UNIFIED, V1[0]], "pids\n")
+    given = [(hierarchy.version, hierarchy.controllers) for hierarchy in found]
+    assert given == [(1, ("memory",)), (2, ("pids", "freezer"))]
+
+
+def test_a_hybrid_host_freezes_by_version_1_which_thaws_without_waiting(tmp_path: Path) -> None:
+    found = host(tmp_path, "4:freezer:/\n0::/session\n", [UNIFIED, V1[3]], "pids\n")
+    given = [(hierarchy.version, hierarchy.controllers) for hierarchy in found]
+    assert given == [(1, ("freezer",)), (2, ("pids",))]
 
 
 def test_in_a_container_the_mount_shows_only_a_part_of_the_hierarchy(tmp_path: Path) -> None:
@@ -58,7 +66,7 @@ def test_in_a_container_the_mount_shows_only_a_part_of_the_hierarchy(tmp_path: P
 
 
 def test_a_host_without_usable_cgroups_limits_nothing(tmp_path: Path) -> None:
-    found = host(tmp_path, "0::/\n", [UNIFIED], "")
+    found = host(tmp_path, "1:name=systemd:/\n", [UNIFIED], "")
     assert found == []
     assert Cgroups.open("lamplighter-test", found).controllers == frozenset()
 
@@ -86,7 +94,7 @@ def test_limits_are_written_where_the_version_has_them(tmp_path: Path, version: 
     parent.mkdir()
     (parent / "cgroup.subtree_control").write_text("memory cpu pids")
     child = parent / "0-1"
-    _like_the_kernel(child, [*files, "cgroup.procs"])
+    _like_the_kernel(child, [*files, "cgroup.procs", "tasks"])
     groups = Cgroups.open("lamplighter-test", [hierarchy])
     assert groups.controllers == {"memory", "cpu", "pids"}
     child_files = {path.name: path for path in child.iterdir()}

@@ -26,6 +26,7 @@ EXAMPLES = {
     "idle_timeout": ("90", 90),
     "max_environment_age": ("3600", 3600),
     "memory_reserve": ("512", 512),
+    "freeze": ("off", False),
     "logs": ("off", False),
     "metering": ("off", False),
     "metrics": ("off", False),

@@ -20,6 +20,7 @@ from lamplighter.model.command import Command
 from lamplighter.sandbox.cgroup import cpu_quota
 from lamplighter.sandbox.channel import Channel, Malformed, close_all
 from lamplighter.sandbox.contract import Exit, Sandbox, SandboxError, SandboxSpec
+from lamplighter.sandbox.freezer import Freezer, Freezing
 from lamplighter.sandbox.messages import Configuration, configuration_body
 from lamplighter.sandbox.remedies import remedy
 from lamplighter.sandbox.sizes import limits
@@ -51,6 +52,7 @@ class ServerSandbox:
         self._gauge = -1
         self._sockets: deque[asyncio.Future[socket.socket]] = deque()  # asked for
         self._cpu: tuple[int, Literal[1, 2]] | None = None
+        self._freezer: Freezer | None = None
         self._peak: int | None = None
         self._ending = False
         self.keeps_tmp = False  # for a sandbox that comes after this one
@@ -74,6 +76,16 @@ class ServerSandbox:
             descriptor, version = self._cpu
             with contextlib.suppress(OSError):  # ENODEV: its cgroup is gone
                 os.pwrite(descriptor, cpu_quota(version, limits(self._spec.memory_size) if limited else None), 0)
+
+    def freeze(self) -> None:
+        """contract.Sandbox"""
+        if self._freezer is not None and not self._ending:
+            self._freezer.freeze()
+
+    def thaw(self) -> None:
+        """contract.Sandbox"""
+        if self._freezer is not None:
+            self._freezer.thaw()
 
     def start_runtime(self) -> None:
         """contract.Sandbox"""
@@ -177,6 +189,8 @@ class ServerSandbox:
             self._gauge = descriptors.pop(0)
         if body["cpu"]:
             self._cpu = descriptors.pop(0), body["cpu"]
+        if body["freezer"]:
+            self._freezer = Freezer(descriptors.pop(0), body["freezer"], self._owner.freezing)
         if not self._made.done():
             self._made.set_result(None)
 
@@ -191,6 +205,7 @@ class ServerSandbox:
     def gone(self, reason: str | None = None, keeps_tmp: bool = False) -> None:
         """The server has taken it down."""
         self.keeps_tmp = keeps_tmp
+        self.thaw()  # if it is the server that is gone, nobody else will
         self._on_status()  # what it said last may still be on its way up here, and is more to the point
         self.failed(reason or "it ended while starting")
         self._exit_all()
@@ -283,6 +298,9 @@ class ServerSandbox:
                 os.close(descriptor)
         self.output = self.frames = self.extension_output = self._gauge = -1
         self._cpu = None
+        if self._freezer is not None:
+            self._freezer.close()
+            self._freezer = None
         self._exit_all()
 
 
@@ -290,12 +308,14 @@ class ServerSandboxes:
     """contract.Sandboxes over one sandbox server. Make it with `launch`, give it back with `close`.
 
     runtimes: names of what sandboxes are made of.
-    controllers: what this host's cgroups can limit ("memory", "cpu", "pids"); lost: done when the server died unasked.
+    controllers: what this host's cgroups can do ("memory", "cpu", "pids", "freezer"). lost: done when the server died
+    unasked.
     """
 
     def __init__(self, channel: Channel, process: asyncio.subprocess.Process, told: Configuration) -> None:
         self.isolation = told.isolation
         self.ways: Ways | None = None
+        self.freezing = Freezing()
         self.runtimes = frozenset(told.runtimes)
         self.controllers: frozenset[str] = frozenset()
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -393,6 +413,7 @@ class ServerSandboxes:
         except TimeoutError:
             self._process.kill()
             await self._process.wait()
+        self.freezing.close()
         self.lost.cancel()
 
     def send(self, body: dict[str, Any], descriptors: Sequence[int] = ()) -> None:

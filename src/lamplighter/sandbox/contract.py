@@ -70,6 +70,15 @@ class Sandbox(Protocol):
         as AWS gives it to INIT; call this when that is over."""
         ...
 
+    def freeze(self) -> None:
+        """Let nothing inside run until `thaw`. Nothing else may be asked of it meanwhile but to `end`. Does nothing
+        where cgroups can't."""
+        ...
+
+    def thaw(self) -> None:
+        """Idempotent."""
+        ...
+
     async def connect(self, port: int) -> socket.socket:
         """A non-blocking TCP connection to what listens on 127.0.0.1:`port` inside. OSError: nobody does."""
         ...

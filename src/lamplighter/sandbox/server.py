@@ -152,6 +152,8 @@ class Server:
                 self._selector.modify(key.fileobj, wanted, key.data)
 
     def _tidy(self) -> None:
+        for group in self._leaving:
+            group.thaw()  # the service may have frozen it a moment after it was killed
         self._leaving = [group for group in self._leaving if not group.remove()]
         self._dying = [pid for pid in self._dying if os.waitpid(pid, os.WNOHANG)[0] == 0]
 
@@ -246,10 +248,11 @@ class Server:
         record.orders.send(order, [*descriptors, *mounts])
         record.orders.close()
         descriptors.clear()  # the channel has closed them
-        gauge, cpu = record.cgroup.memory_gauge(), record.cgroup.cpu_control()
+        gauge, cpu, freezer = record.cgroup.memory_gauge(), record.cgroup.cpu_control(), record.cgroup.freezer()
+        told = {"gauge": gauge is not None, "cpu": cpu and cpu[1], "freezer": freezer and freezer[1]}
         self._channel.send(
-            {"type": "started", "id": asked.id, "gauge": gauge is not None, "cpu": cpu and cpu[1]},
-            [*([gauge] if gauge is not None else []), *([cpu[0]] if cpu else [])],
+            {"type": "started", "id": asked.id, **told},
+            [*([] if gauge is None else [gauge]), *([cpu[0]] if cpu else []), *([freezer[0]] if freezer else [])],
         )
         self._refill_at = time.monotonic() + REFILL_DELAY
 
@@ -273,6 +276,7 @@ class Server:
         number = self._numbers.get(asked.id)
         if number is not None:
             self._records[number].keep_tmp = asked.keep_tmp
+            self._records[number].cgroup.thaw()
             self._records[number].home.channel.send({"end": number})
             return
         if asked.id in self._kept and not asked.keep_tmp:
@@ -377,6 +381,7 @@ class Server:
         self._dying.append(forkserver.pid)
         reason = f"the fork server of {forkserver.runtime} died; its last words are in the service's log"
         for number in [number for number, record in self._records.items() if record.home is forkserver]:
+            self._records[number].cgroup.thaw()
             self._ended(number, reason)
 
     def _ended(self, number: int, reason: str | None = None) -> None:

@@ -29,6 +29,7 @@ from lamplighter.worker.deadline import Deadline
 from lamplighter.worker.event_head import event_head
 from lamplighter.worker.extensions import Extension
 from lamplighter.worker.figures import Figures
+from lamplighter.worker.freeze import Freeze
 from lamplighter.worker.lifecycle import Signal, State, follow
 from lamplighter.worker.logs import Logs
 from lamplighter.worker.metadata import Metadata
@@ -67,6 +68,7 @@ class LiveEnvironment:
         initialization: str = "on-demand",
         segments: Take | None = None,
         reach: Reach | None = None,
+        freeze_after: float | None = None,
     ) -> None:
         self.function = function
         self._start_sandbox = start_sandbox
@@ -98,6 +100,7 @@ class LiveEnvironment:
         self._broken = False  # its stream broke off, and the reason is not known yet
         self._deadline = Deadline(self._loop, self._late)
         self._on_free: Callable[[], None] | None = None
+        self._freeze = Freeze(self._loop, self._at_rest, freeze_after)
         self._resets = 0  # since an invocation last went well
         # Coming and going, each owned by `_take_down` and so by whoever calls `end`.
         self._repetition: asyncio.Task[None] | None = None
@@ -152,6 +155,8 @@ class LiveEnvironment:
         if self._state is State.READY:
             self._open()
             self._give()
+            if self._freeze.frozen is not None:
+                self._freeze.end()  # it wakes up to an event that is there
         elif self._state in (State.FAILED_INIT, State.RESET):
             self._repeat_init()
         try:
@@ -207,6 +212,7 @@ class LiveEnvironment:
             if self._invocation is not None:
                 self._open()
                 self._give()
+        self._freeze.begin()
 
     def answered(self, body: bytes, failed: bool) -> None:
         self._state = follow(self._state, Signal.ANSWERED)
@@ -345,6 +351,12 @@ class LiveEnvironment:
         if self._on_free is not None:
             callback, self._on_free = self._on_free, None
             callback()
+
+    def _at_rest(self) -> Sandbox | None:
+        """The sandbox in hand, if nothing goes on in it. What extensions are told of an invocation belongs to that."""
+        if self._state is not State.READY or (self._telemetry is not None and not self._telemetry.told):
+            return None
+        return self._sandbox
 
     # Failures
 
@@ -499,6 +511,7 @@ class LiveEnvironment:
     def _let_go(self) -> tuple[Sandbox | None, TelemetryApi | None]:
         """Hear nothing more from the sandbox in hand, if any, and tell it nothing but that it is to end, and what
         telemetry still has."""
+        self._freeze.clear()
         sandbox, self._sandbox = self._sandbox, None
         telemetry, self._telemetry = self._telemetry, None
         if sandbox is not None and self._company.present:

@@ -61,6 +61,16 @@ SHOWN = {
 }
 
 
+# What a call would have led to.
+_WANTED = {
+    Signal.REGISTERED: "Registered",
+    Signal.ASKED: "Ready",
+    Signal.GIVEN: "Running",
+    Signal.INIT_ERROR: "InitError",
+    Signal.EXIT_ERROR: "ExitError",
+}
+
+
 @dataclass(slots=True, eq=False)
 class Extension:
     """`identifier`: what it names itself by in its calls, once it has registered."""
@@ -82,7 +92,10 @@ class Extension:
         """Raises Refused for what is out of turn."""
         after = NEXT.get((self.state, signal))
         if after is None:
-            message = f"State transition from {self.shown} to {signal.name} failed for extension {self.name}"
+            message = (
+                f"State transition from {self.shown} to {_WANTED[signal]} failed for extension {self.name}. "
+                "Error: State transition is not allowed"
+            )
             raise Refused(403, "Extension.InvalidExtensionState", message)
         if after is State.EXITED and self.state is not State.EXITED:
             self.before = self.state

@@ -119,7 +119,7 @@ class RuntimeApi:
         self.metadata = metadata
         self.connections: set[_Connection] = set()
         self.waiting: deque[_Connection] = deque()  # those that asked for the next event, oldest first
-        self.uploading: _Connection | None = None  # the one whose body is kept; others' are dropped unread
+        self.uploading: _Connection | None = None  # the one whose body is kept: the last to begin; others' are dropped
         self.stream: Stream | None = None  # where the current invocation's answer goes, as long as it may be streamed
         self.phase = _STARTED
         self._request_id = b""
@@ -390,20 +390,31 @@ class _Connection(asyncio.Protocol):
         if method != b"POST":
             return
         self._refusal = self._refuse()
-        if self._refusal is None and self._api.uploading is None:
+        earlier = self._api.uploading
+        if self._refusal is None and (earlier is None or earlier.upload is None):
             stream = self._api.stream
             if stream is not None and not self._failed and b"lambda-runtime-function-response-mode" in self._headers:
-                self._api.uploading = self
+                self._upload_instead(earlier)
                 stream.declare(self._headers.get(b"content-type"))
                 self.upload = Upload(stream, self._transport)
             elif int(self._headers.get(b"content-length", b"0")) > RESPONSE_LIMIT:
                 self._too_large = True
             else:
-                self._api.uploading = self
+                self._upload_instead(earlier)
                 self._body = []
         if self._expects:
             self._flush()
             self._transport.write(_CONTINUE)
+
+    def _upload_instead(self, earlier: "_Connection | None") -> None:
+        """One that began earlier may have been given up by its sender, which shows only later: what has come of it is
+        dropped."""
+        if earlier is not None:
+            earlier.drop()
+        self._api.uploading = self
+
+    def drop(self) -> None:
+        self._body = None
 
     def on_body(self, data: bytes) -> None:
         self._head_reads = self._head_bytes = 0  # of the trailers, from here on

@@ -85,6 +85,11 @@ class TelemetryApi:
     def extension(self, now: float, text: bytes) -> None:
         self._give("extension", self._logged(now, "extension", text))
 
+    @property
+    def told(self) -> bool:
+        """Every subscriber has what there is, or it was dropped."""
+        return all(delivery.told for delivery, _ in self._deliveries.values())
+
     async def finish(self, seconds: float) -> None:
         """Send what waits, for so long at most."""
         with contextlib.suppress(TimeoutError):

@@ -52,6 +52,11 @@ class Delivery:
         if len(self._waiting) == asked.max_items or self._size > asked.max_bytes // 2:
             self._due.set()
 
+    @property
+    def told(self) -> bool:
+        """Nothing waits, and nothing is on its way."""
+        return self._idle.is_set()
+
     async def finish(self) -> None:
         """Until nothing waits; the caller sets the deadline."""
         self._finishing = True

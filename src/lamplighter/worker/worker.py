@@ -20,6 +20,7 @@ from lamplighter.sandbox.contract import Sandbox, SandboxError, Sandboxes, Sandb
 from lamplighter.worker.application_levels import least_level
 from lamplighter.worker.contract import Initialization, OpenReach, WorkerError
 from lamplighter.worker.environment import AHEAD_INIT_LIMIT, INIT_LIMIT, LiveEnvironment
+from lamplighter.worker.freeze import FREEZE_AFTER
 from lamplighter.worker.logs import Logs, OpenLog
 from lamplighter.worker.metadata import Metadata, zone_of
 from lamplighter.worker.platform_log import PlatformLog
@@ -79,6 +80,7 @@ class Worker:
         observe: Observe | None = None,
         segments: Callable[[FunctionVersion, bytes], None] | None = None,
         forks: Forks | None = None,
+        freeze_after: float | None = FREEZE_AFTER,
     ) -> None:
         self._sandboxes = sandboxes
         self._commands = commands
@@ -89,6 +91,7 @@ class Worker:
         self._observe = observe
         self._segments = segments
         self._forks = forks
+        self._freeze_after = freeze_after
         self._environments: set[LiveEnvironment] = set()
         self._starting = asyncio.Semaphore(_STARTING)
 
@@ -138,6 +141,7 @@ class Worker:
             initialization,
             segments=None if self._segments is None else partial(self._segments, function),
             reach=reach,
+            freeze_after=self._freeze_after,
         )
         self._environments.add(environment)
         try:
