@@ -88,7 +88,7 @@ async def test_a_frozen_sandbox_ends_like_any_other(version: int) -> None:
         await guest.run("result = 1")
         guest.sandbox.freeze()
         await until(lambda: _is_frozen(bench), "it is frozen")
-        await guest.end()
+        await guest.sandbox.end()
         assert guest.sandbox.exited.result() == Exit(signal=9)
         guest.sandbox.freeze()
         assert await other.run("result = 'not frozen'") == "not frozen"

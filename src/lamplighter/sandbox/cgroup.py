@@ -218,14 +218,16 @@ class Cgroups:
         ]
         deadline = time.monotonic() + _CLEARING
         while below:
+            found = False
             for hierarchy, directory in below:
                 for pid in _words(directory / "cgroup.procs"):
+                    found = True
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(int(pid), signal.SIGKILL)
                 if "freezer" in hierarchy.controllers:
                     _thaw(hierarchy, directory)
             below = [(hierarchy, directory) for hierarchy, directory in below if not _remove(directory)]
-            if time.monotonic() > deadline:
+            if not found or time.monotonic() > deadline:
                 return  # what does not die of that hangs in the kernel
             time.sleep(_RETRY if below else 0)
 
