@@ -164,15 +164,15 @@ async def _serve(settings: Settings, directory: DataDirectory, on_ready: Callabl
             scraped = stack.enter_context(startup.bind(*settings.prometheus, option="--prometheus"))
         isolation = startup.chosen_isolation(settings)
         owned = credentials.load_or_make(directory.path)
-        told = startup.sandbox_configuration(directory, isolation, startup.has_way_out(settings, isolation))
+        told = startup.sandbox_configuration(directory, isolation, startup.reach(settings, isolation))
         Path(told.run_dir).parent.mkdir(parents=True, exist_ok=True)
         runtimes = catalogue.installed(Path(told.run_dir).with_name("runtimes.json"))
         sandboxes = await ServerSandboxes.launch(replace(told, runtimes=startup.sandbox_runtimes(runtimes)))
         stack.push_async_callback(sandboxes.close)
         if isolation == "full":
             startup.give_root_away(directory)
-        if told.way_out:
-            sandboxes.ways = await Ways.launch(settings.reachable_networks)
+        if told.reach is not None:
+            sandboxes.ways = await Ways.launch(told.reach)
             stack.push_async_callback(sandboxes.ways.close)
         door, rounds = await stack.enter_async_context(
             _front_door(settings, directory, owned, runtimes, sandboxes, startup.url(listener), scraped)
@@ -181,7 +181,7 @@ async def _serve(settings: Settings, directory: DataDirectory, on_ready: Callabl
         gc.collect()
         gc.freeze()
         await door.listen(listener)
-        on_ready(startup.ready_line(settings, listener, isolation))
+        on_ready(startup.ready_line(settings, listener, isolation, told.reach))
         sandboxes.lost.add_done_callback(lambda lost: None if lost.cancelled() else stop.set())
         await stop.wait()
         cut_off, interrupted = await asyncio.gather(door.drain(DRAIN_LIMIT), rounds.drain(DRAIN_LIMIT))

@@ -54,8 +54,9 @@ class Settings:
     traces_endpoint: str | None = None
     function_api: FunctionApi = "invoke"
     function_endpoint: str = "service"
-    network: Network = "none"
+    network: Network = "internet"
     reachable_networks: tuple[str, ...] = ()
+    unreachable_networks: tuple[str, ...] = ()
     account_concurrency: int = 1000
     idle_timeout: int = 600
     max_environment_age: int = 7200
@@ -195,9 +196,9 @@ def _function_endpoint(value: object) -> str:
 def _networks(value: object) -> tuple[str, ...]:
     names = cast(list[object], value) if isinstance(value, list) else _text(value).split(",")
     try:
-        return tuple(str(ipaddress.IPv4Network(_text(name).strip())) for name in names)
+        return tuple(str(ipaddress.ip_network(_text(name).strip())) for name in names)
     except ValueError:
-        raise ValueError("must be IPv4 networks such as 10.1.0.0/16,192.168.7.0/24") from None
+        raise ValueError("must be networks such as 10.1.0.0/16,192.168.7.0/24,fd12:3456::/32") from None
 
 
 def _matching(pattern: str | re.Pattern[str], wanted: str) -> Callable[[object], str]:
@@ -314,8 +315,8 @@ OPTIONS = (
     Option(
         "network",
         "|".join(get_args(Network)),
-        "none",
-        "What functions reach beside this service: nothing, or the internet, by TCP over IPv4.",
+        "internet",
+        "What functions reach beside this service: nothing, or the internet; never this host or private networks.",
         _choice(get_args(Network)),
     ),
     Option(
@@ -323,6 +324,13 @@ OPTIONS = (
         "NETWORKS",
         "none",
         "Private networks that functions reach as they do the internet, separated by commas.",
+        _networks,
+    ),
+    Option(
+        "unreachable_networks",
+        "NETWORKS",
+        "none",
+        "Networks that functions never reach, separated by commas: public addresses that lead back to you.",
         _networks,
     ),
     Option(

@@ -16,6 +16,7 @@ from lamplighter.sandbox import privileges
 from lamplighter.sandbox.contract import Isolation
 from lamplighter.sandbox.messages import Configuration, Runtime
 from lamplighter.sandbox.probe import probe, way_out_works
+from lamplighter.sandbox.reach import Reach, networks
 from lamplighter.settings import FILE_NAME, Settings
 from lamplighter.store.directory import DataDirectory
 
@@ -63,17 +64,17 @@ def chosen_isolation(settings: Settings) -> Isolation:
     return chosen
 
 
-def has_way_out(settings: Settings, isolation: Isolation) -> bool:
-    """Whether functions get a network of ours."""
+def reach(settings: Settings, isolation: Isolation) -> Reach | None:
+    """What functions get of a network of ours; None: nothing but the service."""
     if settings.network == "none" or isolation == "none":
-        return False
-    works = way_out_works()
-    if not works:
+        return None
+    if not way_out_works():
         log.warning("This kernel lacks nf_tables with tproxy, so functions have no network (network is internet).")
-    return works
+        return None
+    return Reach(networks(settings.reachable_networks), networks(settings.unreachable_networks))
 
 
-def sandbox_configuration(directory: DataDirectory, isolation: Isolation, way_out: bool) -> Configuration:
+def sandbox_configuration(directory: DataDirectory, isolation: Isolation, reach: Reach | None) -> Configuration:
     # A directory of root's own for root's work: the data directory belongs to the service, which root doesn't trust.
     name = hashlib.sha256(str(directory.path).encode()).hexdigest()[:16]
     run_dir = Path("/run/lamplighter", name) if isolation == "full" else directory.path / "run"
@@ -82,7 +83,7 @@ def sandbox_configuration(directory: DataDirectory, isolation: Isolation, way_ou
         run_dir=str(run_dir),
         runtimes={},
         isolation=isolation,
-        way_out=way_out,
+        reach=reach,
     )
 
 
@@ -124,11 +125,12 @@ def url(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def ready_line(settings: Settings, listener: socket.socket, isolation: Isolation) -> str:
+def ready_line(settings: Settings, listener: socket.socket, isolation: Isolation, reach: Reach | None) -> str:
     auth = "on" if settings.auth else "off"
+    network = "the host's" if isolation == "none" else "none" if reach is None else "internet"
     return (
         f"Lamplighter is ready at {url(listener)} in {_since_process_start():.2f} s "
-        f"(isolation {isolation}, auth {auth}, data {settings.data_dir})"
+        f"(isolation {isolation}, network {network}, auth {auth}, data {settings.data_dir})"
     )
 
 

@@ -19,7 +19,7 @@ from lamplighter.store.credentials import load
 COMMAND = (sys.executable, "-m", "lamplighter")
 READY = re.compile(
     r"Lamplighter is ready at (?P<url>http://\S+:(?P<port>\d+)) in (?P<seconds>[\d.]+) s "
-    r"\(isolation (?P<isolation>full|user|none), auth (?P<auth>on|off), data (?P<data>.+)\)\n"
+    r"\(isolation (?P<isolation>full|user|none), network (?P<network>.+), auth (?P<auth>on|off), data (?P<data>.+)\)\n"
 )
 START = 30.0  # seconds to the ready line
 STOP = 30.0  # seconds from a signal to the end

@@ -66,7 +66,7 @@ def _table(host: Host, runtimes: dict[str, InstalledRuntime]) -> Table:
     table.add_column(overflow="fold")
     for finding in host.findings:
         _row(table, finding.name, finding.works, finding.remedy)
-    _row(table, "a way out for functions (network internet)", host.way_out, "the kernel needs nf_tables with tproxy")
+    _row(table, "the internet for functions (network)", host.way_out, "the kernel needs nf_tables with tproxy")
     _row(table, f"cgroups: {host.cgroups}", bool(host.controllers), _CGROUP_REMEDY)
     for name in WANTED:
         remedy = _CGROUP_REMEDY if host.controllers else "as for cgroups"

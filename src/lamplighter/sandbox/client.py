@@ -239,8 +239,8 @@ class ServerSandbox:
                 self.xray_daemon.setblocking(False)
                 self.service_api = socket.socket(fileno=descriptors.pop(0))
                 self.service_api.setblocking(False)
-            if body.get("way_out"):
-                self._owner.way_out(self._name, [descriptors.pop(0), descriptors.pop(0)])
+            if out := body.get("way_out"):
+                self._owner.way_out(self._name, [descriptors.pop(0) for _ in range(out)])
             self._read_instead(descriptors)
         elif "socket" in body:
             self._take_socket(descriptors)

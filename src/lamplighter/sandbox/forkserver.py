@@ -146,7 +146,7 @@ def main() -> None:
         guest_uid=told["guest_uid"],
         guest_gid=told["guest_gid"],
         proc=os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC),
-        way_out=told["way_out"],
+        way_out={name: base64.b64decode(made) for name, made in told["way_out"].items()} or None,
         masked=["/proc/" + name for name in _MASKED if os.path.exists("/proc/" + name)],
     )
     live, ending = (inside.live, signal.SIGKILL) if isolated else (bare.live, signal.SIGTERM)

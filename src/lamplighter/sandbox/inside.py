@@ -28,8 +28,9 @@ from lamplighter.sandbox.extensions import Company
 
 RUNTIME_API = ("127.0.0.1", 9001)
 SERVICE_API = ("127.0.0.1", 4566)  # where people find Lamplighter outside, too
+_DOORS = 3  # sockets for the service, before those of the way out
 BACKLOG = 128
-XRAY_DAEMON = ("169.254.100.1", 2000)  # AWS: spec 10.3
+XRAY_DAEMON = (diversion.HOME, 2000)
 _DATAGRAMS = 1 << 18  # bytes that may wait for the service to read them
 NAMESPACES = linux.CLONE_NEWNS | linux.CLONE_NEWNET | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS | linux.CLONE_NEWCGROUP
 _PROC = linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC | linux.MS_RDONLY
@@ -49,7 +50,7 @@ class Ground:
     guest_gid: int
     proc: int  # descriptor of a /proc that is writable and knows all sandboxes' processes
     masked: list[str]  # files of /proc to cover
-    way_out: bool = False  # what functions connect to is handed to the relay
+    way_out: dict[str, bytes] | None = None  # for `diversion.open_way_out`; None: there is no network
 
 
 @dataclass
@@ -91,7 +92,7 @@ def live(ground: Ground, preparation: Preparation) -> NoReturn:
                     runtime, child = _fork_runtime(ground, preparation.uid)
                 _furnish(mounts)
                 company = _accompany(ground, preparation, order["variables"]) if len(mounts) > 2 else None
-                passed = [door.detach() for door in doors]
+                passed, out = [door.detach() for door in doors], len(doors) - _DOORS
                 if standing:
                     close_all([output, *frames])
                     passed += [standing.output, standing.frames]
@@ -100,11 +101,9 @@ def live(ground: Ground, preparation: Preparation) -> NoReturn:
                     _go(runtime, order, [output, *frames], company)
                 if company:
                     names = [process.name for process in company.processes.values()]
-                    status.send(
-                        {"running": True, "extensions": names, "way_out": ground.way_out}, [*passed, company.output]
-                    )
+                    status.send({"running": True, "extensions": names, "way_out": out}, [*passed, company.output])
                 else:
-                    status.send({"running": True, "way_out": ground.way_out}, passed)
+                    status.send({"running": True, "way_out": out}, passed)
                 _watch(ground, status, runtime, child, company)
             except OSError as error:
                 status.send({"failed": describe(error), "errno": error.errno})
@@ -166,11 +165,12 @@ def _prepare(ground: Ground, preparation: Preparation) -> tuple[list[socket.sock
     for procs in preparation.cgroups:
         os.write(procs, b"0")  # may take 15 ms: the kernel waits for all CPUs to notice. Why empty ones are kept ready
     close_all(preparation.cgroups)
+    six = ground.way_out is not None and diversion.host_has_six()
     linux.unshare(NAMESPACES)
     linux.loopback_up()
-    more = diversion.open_way_out() if ground.way_out else []
     listener, service = _listen(RUNTIME_API), _listen(SERVICE_API)
-    linux.add_loopback_address(XRAY_DAEMON[0])
+    linux.add_loopback_address(diversion.HOME)
+    more = diversion.open_way_out(ground.way_out, six) if ground.way_out else []
     daemon = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
     daemon.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _DATAGRAMS)
     daemon.bind(XRAY_DAEMON)

@@ -14,6 +14,7 @@ from typing import Any, Literal, cast, get_args
 from lamplighter.model.command import Command
 from lamplighter.sandbox.channel import Malformed
 from lamplighter.sandbox.contract import Isolation
+from lamplighter.sandbox.reach import Reach, networks
 
 DIGEST = re.compile("[0-9a-f]{64}")
 RUNTIME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
@@ -58,8 +59,8 @@ class Configuration:
 
     code_root: has one directory per digest, the extracted package. run_dir: ours alone; its path also names the parent
     cgroup. first_uid: sandboxes run as this user id and those after it; the default lies in a range that distributions
-    leave to nobody (sub-ids of users and systemd's containers end below it). way_out: what functions connect to is
-    handed to the service's relay; else there is no network.
+    leave to nobody (sub-ids of users and systemd's containers end below it). reach: what functions connect to there is
+    handed to the service's relay; None: there is no network.
     """
 
     code_root: str
@@ -67,7 +68,7 @@ class Configuration:
     runtimes: Mapping[str, Runtime]
     isolation: Isolation = "full"
     first_uid: int = 1_900_000_000
-    way_out: bool = False
+    reach: Reach | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +122,7 @@ def configuration_body(given: Configuration) -> dict[str, Any]:
         },
         "isolation": given.isolation,
         "first_uid": given.first_uid,
-        "way_out": given.way_out,
+        "reach": given.reach and [[str(one) for one in given.reach.allowed], [str(one) for one in given.reach.refused]],
     }
 
 
@@ -149,8 +150,19 @@ def configuration(body: dict[str, Any]) -> Configuration:
         runtimes,
         cast(Isolation, body["isolation"]),
         _number(body, "first_uid", range(1000, 2**32 - 2**20)),
-        body.get("way_out") is True,
+        _reach(body),
     )
+
+
+def _reach(body: dict[str, Any]) -> Reach | None:
+    if body.get("reach") is None:
+        return None
+    pair = _list(body, "reach", 2)
+    try:
+        allowed, refused = (networks(cast(list[str], names)) for names in pair)
+    except (TypeError, ValueError):
+        raise Malformed("malformed request: reach") from None
+    return Reach(allowed, refused)
 
 
 def request(body: dict[str, Any], descriptors: int) -> Start | Warm | End:

@@ -12,9 +12,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from lamplighter.sandbox import diversion, linux, seccomp
+from lamplighter.sandbox import diversion, linux, netlink, seccomp
 from lamplighter.sandbox.cgroup import WANTED, hierarchies
 from lamplighter.sandbox.contract import Isolation
+from lamplighter.sandbox.reach import Reach
 from lamplighter.sandbox.remedies import remedy
 
 _USER_HELP = (
@@ -106,7 +107,8 @@ def way_out_works() -> bool:
 def _way_out(_: str) -> None:
     linux.unshare(linux.CLONE_NEWNET)
     linux.loopback_up()
-    diversion.open_way_out()
+    linux.add_loopback_address(diversion.HOME)
+    diversion.open_way_out(netlink.plan(Reach()).prepared(), six=False)
 
 
 def _attempt(check: Callable[[str], None], directory: str, own_user_namespace: bool) -> int:

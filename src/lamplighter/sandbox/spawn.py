@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from lamplighter.sandbox import linux, root, seccomp
+from lamplighter.sandbox import linux, netlink, root, seccomp
 from lamplighter.sandbox.channel import Channel
 from lamplighter.sandbox.code import link_sdk
 from lamplighter.sandbox.forkserver import CHANNEL
@@ -51,7 +51,7 @@ def spawn(told: Configuration, runtime: str, pid_namespace: int) -> ForkServerPr
             "client": client if given.kind == "python" else None,
             "sdk": sdk if given.preload else None,
             "isolated": isolated,
-            "way_out": told.way_out and isolated,
+            "way_out": _way_out(told) if isolated else {},
             "unmount": root.STAND_INS,
             "seccomp": base64.b64encode(seccomp.program(linux.MACHINE)).decode() if isolated else "",
             "init_uid": told.first_uid - 1 if told.isolation == "full" else 0,
@@ -60,6 +60,11 @@ def spawn(told: Configuration, runtime: str, pid_namespace: int) -> ForkServerPr
         }
     )
     return ForkServerProcess(runtime, pid, channel)
+
+
+def _way_out(told: Configuration) -> dict[str, str]:
+    prepared = netlink.plan(told.reach).prepared() if told.reach is not None else {}
+    return {name: base64.b64encode(made).decode() for name, made in prepared.items()}
 
 
 def _become_forkserver(told: Configuration, runtime: str, channel: int) -> NoReturn:
