@@ -1,10 +1,15 @@
 """Extensions in real sandboxes, through init, invocations and SHUTDOWN (AWS: spec 3.1, 3.4)."""
 
 import json
+from dataclasses import replace
+
+import pytest
 
 from lamplighter.model.clock import SystemClock
+from lamplighter.model.functions import CodePackage
+from lamplighter.sandbox.contract import Isolation
 from support.environments import invocation
-from support.extensions import WELL, layered
+from support.extensions import RUNTIME, WELL, layered
 from support.sandbox_server import story, until
 
 ID = invocation().request_id
@@ -54,12 +59,18 @@ async def test_a_phase_lasts_until_extensions_are_done_and_the_caller_does_not_w
 
 @story
 async def test_the_time_out_counts_extensions_and_ends_them_with_the_reason() -> None:
-    late = "register('INVOKE', 'SHUTDOWN')\nfollow()\ntime.sleep(5.7)\nfollow()\n"
-    async with layered(late=late, well=WELL) as made:
+    late = """
+register('INVOKE', 'SHUTDOWN')
+follow()
+while not os.path.exists('/tmp/over'): time.sleep(0.01)
+follow()
+"""
+    async with layered(late=late, well=WELL + "open('/tmp/over', 'w')\n") as made:
         environment = await made.start(timeout=5)
         outcome = await environment.run(DO_NOTHING)
         assert (outcome.payload, outcome.error) == (b"5", None)  # it was in time
         await until(lambda: not environment.busy, "the time-out")
+        environment.function = replace(environment.function, timeout=60)
         again = await environment.run(DO_NOTHING)  # with a new init, extensions anew, and its time all its own
         assert again.payload == b"5"
         await environment.end()
@@ -117,6 +128,40 @@ async def test_a_runtime_that_does_not_heed_sigterm_leaves_extensions_their_time
         await environment.end()
     assert made.saying('"shutdownReason": "spindown"')
     assert "runtime terminated" not in made.log
+
+
+_INTERNAL = """
+import threading
+API = "http://" + os.environ["AWS_LAMBDA_RUNTIME_API"] + "/2020-01-01/extension/"
+def inner(registered=threading.Event()):
+    request = urllib.request.Request(API + "register", b'{"events": ["INVOKE"]}', {"Lambda-Extension-Name": "inner"})
+    with urllib.request.urlopen(request) as reply:
+        me = {"Lambda-Extension-Identifier": reply.headers["Lambda-Extension-Identifier"]}
+    registered.set()
+    while True:
+        urllib.request.urlopen(urllib.request.Request(API + "event/next", None, me)).read()
+registered = threading.Event()
+threading.Thread(target=inner, args=(registered,), daemon=True).start()
+registered.wait()
+"""
+
+
+@pytest.mark.parametrize("mode", [pytest.param("full", marks=pytest.mark.root), "user"])
+@story
+async def test_a_runtime_with_an_extension_within_itself_alone_hears_of_its_end_too(mode: Isolation) -> None:
+    async with layered(mode) as made:
+        digest = made.package({"app.py": RUNTIME.replace("signal.signal", _INTERNAL + "signal.signal", 1)})
+        environment = await made.start(code=CodePackage(digest, 1), layers=())
+        outcome = await environment.run(DO_NOTHING)
+        assert outcome.payload == b"5"
+        await until(lambda: not environment.busy, "the phase is over")
+        await environment.end()
+        assert "runtime terminated" in made.log
+        deaf = await made.start(code=CodePackage(digest, 1), layers=())
+        await deaf.run(invocation(b'{"do": "signal.signal(15, signal.SIG_IGN)"}'))
+        await until(lambda: not deaf.busy, "the phase is over")
+        await deaf.end()
+        assert made.log.count("runtime terminated") == 1
 
 
 @story

@@ -95,7 +95,8 @@ def test_the_credentials_of_a_running_service_are_for_its_owner_only(service) ->
 def test_doctor_tells_what_this_host_can_do_and_which_isolation_auto_takes() -> None:
     done = run("doctor")
     assert done.returncode == 0, done.stderr
-    for word in ("namespace", "cgroups", "overlayfs", "seccomp", "python3."):
+    told = ("namespace", "cgroups", "overlayfs", "seccomp", "python3.", "freezing", "open files", "room in", "clock")
+    for word in told:
         assert word in done.stdout
     assert "--isolation auto" in done.stdout
 

@@ -62,6 +62,7 @@ class Layered:
         }
         self._layer = bench.package(files, executable=True)
         self._code = bench.package({"app.py": RUNTIME})
+        self.package = bench.package
         self.log: list[str] = []
         self.used: list[Usage] = []
         self.worker = Worker(

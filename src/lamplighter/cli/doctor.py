@@ -8,15 +8,22 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from lamplighter.cli.host import findings
 from lamplighter.cli.options import settings_of, settings_options
+from lamplighter.model.clock import SystemClock
 from lamplighter.runtimes import catalogue
 from lamplighter.runtimes.interpreters import InstalledRuntime, installed
 from lamplighter.sandbox.cgroup import WANTED
 from lamplighter.sandbox.contract import Isolation
-from lamplighter.sandbox.probe import Host, probe
+from lamplighter.sandbox.probe import Finding, Host, probe
 from lamplighter.settings import IsolationChoice
 
-NAMES = {"cpu": "CPU", "pids": "processes"}  # of controllers, for people
+NAMES = {  # what controllers are good for
+    "memory": "limits for memory",
+    "cpu": "limits for CPU",
+    "pids": "limits for processes",
+    "freezer": "freezing between invocations",
+}
 _CGROUP_REMEDY = (
     "Start as root, or have systemd delegate a control group: Delegate=yes in the unit, or "
     "`systemd-run --user --scope -p Delegate=yes lamplighter serve`."
@@ -37,13 +44,15 @@ def doctor(**flags: str | None) -> None:
       sudo lamplighter doctor                       what it could do as root
       lamplighter doctor --isolation full && lamplighter serve --isolation full
     """
-    wanted = settings_of(flags).isolation
+    settings = settings_of(flags)
+    wanted = settings.isolation
     host = probe()  # first of all, while this process has one thread
     runtimes = installed()
     console = Console(highlight=False)
     user = "root" if host.root else "a user other than root"
     console.print(f"Linux {host.kernel} on {host.machine}, as {user}\n")
-    console.print(_table(host, runtimes))
+    more = findings(settings.data_dir, host.root, SystemClock().now())
+    console.print(_table(host, runtimes, more))
     console.print(f"\n--isolation auto chooses [bold]{host.best}[/] here.")
     reasons = list(_obstacles(host, wanted, runtimes))
     isolation = host.best if wanted == "auto" or reasons else wanted
@@ -59,7 +68,7 @@ def doctor(**flags: str | None) -> None:
     sys.exit(1 if reasons else 0)
 
 
-def _table(host: Host, runtimes: dict[str, InstalledRuntime]) -> Table:
+def _table(host: Host, runtimes: dict[str, InstalledRuntime], more: Iterator[Finding]) -> Table:
     table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True)
     table.add_column()
@@ -70,9 +79,11 @@ def _table(host: Host, runtimes: dict[str, InstalledRuntime]) -> Table:
     _row(table, f"cgroups: {host.cgroups}", bool(host.controllers), _CGROUP_REMEDY)
     for name in WANTED:
         remedy = _CGROUP_REMEDY if host.controllers else "as for cgroups"
-        _row(table, f"limits for {NAMES.get(name, name)}", name in host.controllers, remedy)
+        _row(table, NAMES[name], name in host.controllers, remedy)
+    for finding in more:
+        _row(table, finding.name, finding.works, finding.remedy)
     for name, runtime in runtimes.items():
-        _row(table, f"{name}, from CPython {runtime.version}", True, "")
+        _row(table, f"{name} ({runtime.version})", True, "")
     if not runtimes:
         _row(table, "Python runtimes", False, catalogue.remedy("python3.13"))
     return table

@@ -89,14 +89,16 @@ class ServerSandbox:
 
     def start_runtime(self) -> None:
         """contract.Sandbox"""
-        self._tell({"go": True})
+        if self.extensions:
+            self._tell({"go": True})
 
     def signal_runtime(self, number: int) -> None:
         """contract.Sandbox"""
-        self._tell({"signal": number})
+        if self._owner.isolation != "none":  # which has no pid 1 that listens
+            self._tell({"signal": number})
 
     def _tell(self, body: dict[str, Any]) -> None:
-        if self.extensions and self._status is not None:
+        if self._status is not None:
             self._status.send(body)
 
     async def connect(self, port: int) -> socket.socket:

@@ -58,7 +58,8 @@ class Sandbox(Protocol):
         ...
 
     def signal_runtime(self, number: int) -> None:
-        """Where there are `extensions`, send the runtime a signal; they outlive it."""
+        """Send the runtime a signal: any where there are `extensions`, which outlive it; else SIGTERM alone, since
+        `end` kills it. With isolation none, there is no way to."""
         ...
 
     def memory_peak(self) -> int | None:

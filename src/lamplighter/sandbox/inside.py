@@ -86,10 +86,10 @@ def live(ground: Ground, preparation: Preparation) -> NoReturn:
             try:
                 if failure:
                     raise failure
-                doors, runtime, child = made
+                doors, runtime, bell, child = made
                 if standing and os.waitpid(child, os.WNOHANG)[0] == child:  # it died meanwhile, and nobody need know
                     standing = None
-                    runtime, child = _fork_runtime(ground, preparation.uid)
+                    runtime, bell, child = _fork_runtime(ground, preparation.uid)
                 _furnish(mounts)
                 company = _accompany(ground, preparation, order["variables"]) if len(mounts) > 2 else None
                 passed, out = [door.detach() for door in doors], len(doors) - _DOORS
@@ -104,7 +104,7 @@ def live(ground: Ground, preparation: Preparation) -> NoReturn:
                     status.send({"running": True, "extensions": names, "way_out": out}, [*passed, company.output])
                 else:
                     status.send({"running": True, "way_out": out}, passed)
-                _watch(ground, status, runtime, child, company)
+                _watch(ground, status, runtime, bell, child, company)
             except OSError as error:
                 status.send({"failed": describe(error), "errno": error.errno})
     finally:
@@ -158,7 +158,7 @@ def describe(error: OSError) -> str:
     return f"{error.strerror} ({error.filename})" if error.filename else str(error.strerror)
 
 
-def _prepare(ground: Ground, preparation: Preparation) -> tuple[list[socket.socket], Channel, int]:
+def _prepare(ground: Ground, preparation: Preparation) -> tuple[list[socket.socket], Channel, Bell, int]:
     """Everything that doesn't depend on the function. Gives the sockets for the service (the Runtime API's
     listener, the X-Ray daemon's, the listener of the service's own API; the way out), a channel to B and B's pid."""
     _write_proc(ground.proc, "self/oom_score_adj", _OOM_SCORE)
@@ -181,14 +181,34 @@ def _prepare(ground: Ground, preparation: Preparation) -> tuple[list[socket.sock
     return [listener, daemon, service, *more], *_fork_runtime(ground, preparation.uid)
 
 
-def _fork_runtime(ground: Ground, uid: int) -> tuple[Channel, int]:
-    """A channel to B, and B's pid."""
+@dataclass
+class Bell:
+    """SIGTERM for B from A, which has no right to send another user's process a signal: the kernel sends it, in B's own
+    name, when there is something to read from this pipe. A keeps both ends, B none."""
+
+    heard: int
+    rung: int
+
+    def hear(self) -> None:
+        """As B, once it is who it will be."""
+        fcntl.fcntl(self.heard, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(self.heard, fcntl.F_SETSIG, signal.SIGTERM)
+        fcntl.fcntl(self.heard, fcntl.F_SETFL, os.O_ASYNC)
+        close_all([self.heard, self.rung])
+
+    def ring(self) -> None:
+        os.write(self.rung, b"1")
+
+
+def _fork_runtime(ground: Ground, uid: int) -> tuple[Channel, Bell, int]:
+    """A channel and a bell to B, and B's pid."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    bell = Bell(*os.pipe2(os.O_CLOEXEC))
     child = os.fork()
     if child == 0:
-        _become_runtime(ground, Channel(theirs), uid)
+        _become_runtime(ground, Channel(theirs), uid, bell)
     theirs.close()
-    return Channel(ours), child
+    return Channel(ours), bell, child
 
 
 def _listen(address: tuple[str, int]) -> socket.socket:
@@ -206,10 +226,11 @@ def _furnish(mounts: list[int]) -> None:
         linux.attach_tree(mounts[2], "/opt")
 
 
-def _become_runtime(ground: Ground, orders: Channel, uid: int) -> NoReturn:
+def _become_runtime(ground: Ground, orders: Channel, uid: int, bell: Bell) -> NoReturn:
     """Be B. Whatever goes wrong here is this sandbox's own death, and visible as an exit with code 1."""
     try:
         _confine(ground, uid)
+        bell.hear()
         if ground.main:
             guest.forget_ourselves(ground.client, ground.client_path)
         packet = orders.receive()
@@ -271,13 +292,16 @@ def _write_proc(proc: int, name: str, value: bytes) -> None:
         os.close(descriptor)
 
 
-def _watch(ground: Ground, status: Channel, runtime: Channel, child: int, company: Company | None) -> NoReturn:
+def _watch(
+    ground: Ground, status: Channel, runtime: Channel, bell: Bell, child: int, company: Company | None
+) -> NoReturn:
     """Be pid 1 with no privilege left: reap orphans, tell how the runtime ended, and hand out sockets of this network
     namespace, which the service connects to what listens here (it is the way telemetry takes to an extension).
 
     With extensions, the runtime's end is not yet ours: they are to hear of it. And the one privilege to send the
     runtime, another user's process, a signal is kept."""
-    _keep([status.fileno(), runtime.fileno()], company)
+    _keep([status.fileno(), runtime.fileno(), bell.heard, bell.rung], company)
+    bell = Bell(5, 6)
     service = Channel(socket.socket(fileno=3))
     service.sock.setblocking(False)
     woken, waker = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -315,7 +339,7 @@ def _watch(ground: Ground, status: Channel, runtime: Channel, child: int, compan
         for descriptor, _ in poll.poll():
             if descriptor == woken:
                 os.read(woken, 4096)
-            elif not _obey(service, running, company):
+            elif not _obey(service, running, bell, company):
                 poll.unregister(3)
 
 
@@ -328,8 +352,8 @@ def _keep(descriptors: list[int], company: Company | None) -> None:
     for number, descriptor in enumerate(moved, first):
         os.dup2(descriptor, number)
     if company:
-        company.gate = first + 2
-        for number, process in enumerate(company.processes.values(), first + 3):
+        company.gate = first + 4
+        for number, process in enumerate(company.processes.values(), first + 5):
             process.report = number
     os.dup2(os.open("/dev/null", os.O_RDWR), 0)
     os.dup2(0, 1)
@@ -337,8 +361,8 @@ def _keep(descriptors: list[int], company: Company | None) -> None:
     linux.close_from(end)
 
 
-def _obey(service: Channel, runtime: int, company: Company | None) -> bool:
-    """Do what the service asks for: a socket, or with extensions to let the runtime go or to signal it. False once the
+def _obey(service: Channel, runtime: int, bell: Bell, company: Company | None) -> bool:
+    """Do what the service asks for: a socket, to signal the runtime, or with extensions to let it go. False once the
     service is gone, which our fork server will tell us harder."""
     try:
         packet = service.receive()
@@ -356,6 +380,8 @@ def _obey(service: Channel, runtime: int, company: Company | None) -> bool:
     if "signal" in packet[0]:
         if company and runtime:
             os.kill(runtime, packet[0]["signal"])
+        elif runtime and packet[0]["signal"] == signal.SIGTERM:
+            bell.ring()
         return True
     try:
         made = [socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC).detach()]

@@ -39,6 +39,7 @@ _UNLIMITED = {
     "memory": "a function's memory is not limited, and the most it used is not known",
     "cpu": "a function's CPU share is not limited",
     "pids": "processes are limited by user id only (RLIMIT_NPROC)",
+    "freezer": "what functions leave running goes on between their invocations",
 }
 
 
@@ -57,7 +58,7 @@ class Host:
     machine: str
     root: bool
     cgroups: str  # "version 1", "version 2", "versions 1 and 2" or "none"
-    controllers: frozenset[str]  # of memory, cpu, pids: those we may use
+    controllers: frozenset[str]  # of cgroup.WANTED: those we may use
     way_out: bool  # what `network` internet takes
     findings: tuple[Finding, ...]  # for the best isolation there could be here: full as root, else user
 

@@ -14,7 +14,7 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from lamplighter.model.clock import Clock
 from lamplighter.model.functions import FunctionVersion
@@ -49,6 +49,15 @@ _LEAVE = 0.3  # seconds that a runtime may take to exit by itself after an init 
 _FLUSH = 0.5  # seconds that telemetry's last events may take to be delivered
 
 _log = logging.getLogger(__name__)
+
+
+class _Gone(NamedTuple):
+    """What an environment has let go and somebody takes down, whatever it has in hand by then."""
+
+    sandbox: Sandbox | None
+    company: Company
+    reason: Reason
+    telemetry: TelemetryApi | None
 
 
 class LiveEnvironment:
@@ -508,7 +517,7 @@ class LiveEnvironment:
             await self._reach.listen(sandbox.service_api)
         sandbox.exited.add_done_callback(partial(self._exited, sandbox))
 
-    def _let_go(self) -> tuple[Sandbox | None, TelemetryApi | None]:
+    def _let_go(self) -> _Gone:
         """Hear nothing more from the sandbox in hand, if any, and tell it nothing but that it is to end, and what
         telemetry still has."""
         self._freeze.clear()
@@ -518,7 +527,7 @@ class LiveEnvironment:
             self._api.retire()
         else:
             self._unplug()
-        return sandbox, telemetry
+        return _Gone(sandbox, self._company, self._reason, telemetry)
 
     def _unplug(self) -> None:
         self._api.close()
@@ -540,21 +549,20 @@ class LiveEnvironment:
         before = [task for task in (self._repetition, self._stopping) if task is not None and not task.done()]
         if self._repetition is not None:
             self._repetition.cancel()
-        self._stopping = self._loop.create_task(self._stop_after(before, *self._let_go()))
+        self._stopping = self._loop.create_task(self._stop_after(before, self._let_go()))
 
-    async def _stop_after(
-        self, before: list[asyncio.Task[None]], sandbox: Sandbox | None, telemetry: TelemetryApi | None
-    ) -> None:
+    async def _stop_after(self, before: list[asyncio.Task[None]], gone: _Gone) -> None:
         if before:
             await asyncio.wait(before)
-        await self._stop(sandbox, telemetry, keep_tmp=True)
-        self._former = sandbox or self._former
+        await self._stop(gone, keep_tmp=True)
+        self._former = gone.sandbox or self._former
 
-    async def _stop(self, sandbox: Sandbox | None, telemetry: TelemetryApi | None, keep_tmp: bool = False) -> None:
+    async def _stop(self, gone: _Gone, keep_tmp: bool = False) -> None:
+        sandbox, company, reason, telemetry = gone
         try:
-            if sandbox is not None and self._company.present:
+            if sandbox is not None and company.present:
                 last = [] if telemetry is None else [telemetry.finish(_FLUSH)]
-                await asyncio.gather(self._company.shut_down(self._reason), *last)
+                await asyncio.gather(company.shut_down(reason), *last)
                 self._unplug()
             if telemetry is not None:
                 await telemetry.finish(_FLUSH)
@@ -585,7 +593,7 @@ class LiveEnvironment:
             await asyncio.wait([self._repetition])
         if self._stopping is not None:
             await asyncio.wait([self._stopping])
-        await self._stop(*self._let_go())
+        await self._stop(self._let_go())
         if self._former is not None:
             with contextlib.suppress(SandboxError):  # told when it was put away
                 await self._former.end()

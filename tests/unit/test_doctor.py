@@ -1,0 +1,76 @@
+"""What `lamplighter doctor` says of a host, for hosts that lack something."""
+
+import dataclasses
+import resource
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lamplighter.cli import host as checks
+from lamplighter.cli.doctor import NAMES
+from lamplighter.sandbox.cgroup import WANTED
+from lamplighter.sandbox.contract import Isolation
+from lamplighter.sandbox.probe import Finding, Host
+
+BARE = Host("6.1.0", "x86_64", False, "none", frozenset(), False, ())
+
+
+@pytest.mark.parametrize("isolation", ["full", "user", "none"])
+@pytest.mark.parametrize("name", WANTED)
+def test_what_each_controller_would_hold_is_said_where_it_is_missing(isolation: Isolation, name: str) -> None:
+    without = BARE.unheld(isolation)
+    there = dataclasses.replace(BARE, controllers=frozenset([name])).unheld(isolation)
+    assert len(without) == len(there) + 1
+    assert name in NAMES
+
+
+@given(st.tuples(st.integers(2, 9), st.integers(0, 30)), st.sampled_from(["", ".0", ".18-amd64", "-rc1"]))
+def test_a_kernel_is_judged_by_its_number(number: tuple[int, int], more: str) -> None:
+    assert checks.kernel(f"{number[0]}.{number[1]}{more}").works == (number >= checks.KERNEL)
+
+
+@pytest.mark.parametrize(
+    "finding",
+    [
+        checks.kernel("4.19.0"),
+        checks.kernel("?"),
+        checks.descriptors(1024),
+        checks.processes({"sysctl kernel.pid_max": 32768, "LimitNPROC= in the unit, or ulimit -u,": 100}),
+        checks.clock(1_800_000_000.0, synchronised=False),
+        checks.clock(0.0, synchronised=True),
+    ],
+    ids=lambda finding: finding.name,
+)
+def test_what_is_missing_has_a_remedy(finding: Finding) -> None:
+    assert not finding.works
+    assert finding.remedy
+
+
+def test_what_is_there_needs_none() -> None:
+    for finding in (
+        checks.kernel("6.1.0-13-amd64"),
+        checks.descriptors(resource.RLIM_INFINITY),
+        checks.descriptors(1 << 20),
+        checks.processes({"sysctl kernel.pid_max": 4_194_304}),
+        checks.processes({}),
+        checks.clock(1_800_000_000.0, synchronised=True),
+    ):
+        assert finding.works and not finding.remedy
+
+
+def test_the_least_limit_of_processes_is_the_one_to_raise() -> None:
+    finding = checks.processes({"sysctl kernel.pid_max": 32768, "sysctl kernel.threads-max": 1000})
+    assert "threads-max" in finding.remedy
+
+
+def test_room_is_looked_for_where_the_data_directory_will_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {finding.name: finding for finding in checks.findings(tmp_path / "not" / "yet", True, 1_800_000_000.0)}
+    assert any(str(tmp_path) in name for name in found)
+    monkeypatch.setattr(checks, "SPACE", 1 << 80)
+    assert "--data-dir" in checks.space(tmp_path).remedy
+
+
+def test_limits_that_nobody_tells_are_none(tmp_path: Path) -> None:
+    assert checks.process_limits(root=True, proc=tmp_path) == {}
