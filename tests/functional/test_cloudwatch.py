@@ -6,12 +6,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+from botocore.model import ServiceModel
 
 from support.service import Service
 
@@ -84,6 +86,47 @@ def test_metric_math_and_percentiles(metrics: Any) -> None:
     )["MetricDataResults"]
     assert [(each["Id"], each["Values"]) for each in found] == [("p", [2.0]), ("e", [339.0])]
     assert found[1]["Label"] == "share"
+
+
+@pytest.mark.parametrize("protocol", ["query", "smithy-rpc-v2-cbor", "json"])
+def test_every_protocol_that_sdks_speak_is_understood(
+    service: Service, protocol: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ServiceModel, "resolved_protocol", protocol)
+    now, namespace = datetime.now(UTC), f"spoken-{protocol}"
+    with closing(service.client("cloudwatch")) as metrics:
+        assert metrics.meta.service_model.resolved_protocol == protocol
+        values: dict[str, Any] = {"Values": [1.0, 2.5], "Counts": [3.0, 1.0], "Unit": "Seconds", "Timestamp": now}
+        data = [
+            {"MetricName": f"m{number:04}", "Dimensions": [{"Name": "a", "Value": "b&<"}], **values}
+            for number in range(501)
+        ]
+        metrics.put_metric_data(Namespace=namespace, MetricData=data)  # large enough to be sent as gzip
+        pages = metrics.get_paginator("list_metrics").paginate(Namespace=namespace)
+        assert [len(page["Metrics"]) for page in pages] == [500, 1]
+        found = metrics.get_metric_statistics(
+            Namespace=namespace,
+            MetricName="m0007",
+            Dimensions=[{"Name": "a", "Value": "b&<"}],
+            StartTime=now - timedelta(minutes=5),
+            EndTime=now + timedelta(minutes=5),
+            Period=86_400,
+            ExtendedStatistics=["p50", "p100"],
+        )["Datapoints"]
+        assert [(each["Unit"], each["ExtendedStatistics"]) for each in found] == [
+            ("Seconds", {"p50": 1.0, "p100": 2.5})
+        ]
+        assert found[0]["Timestamp"].tzinfo is not None
+        with pytest.raises(ClientError, match="StartTime must be less than the parameter EndTime") as refused:
+            metrics.get_metric_data(MetricDataQueries=[], StartTime=now, EndTime=now)
+        assert refused.value.response["Error"]["Code"] == "ValidationError"
+        for wrong, code in (
+            ({"MetricName": "m"}, "MissingParameter"),
+            ({"MetricName": "m", "Values": [1.0], "Counts": [0.0]}, "InvalidParameterValue"),
+        ):
+            with pytest.raises(ClientError) as refused:
+                metrics.put_metric_data(Namespace=namespace, MetricData=[wrong])
+            assert refused.value.response["Error"]["Code"] == code
 
 
 def test_refusals_have_the_codes_that_sdks_know(metrics: Any) -> None:

@@ -3,6 +3,8 @@
 import asyncio
 import json
 import math
+import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lamplighter.api.http import Call, Caller
+from lamplighter.api.metrics.data import DataOperation, Evaluation
 from lamplighter.invoke.limits import Limits
 from lamplighter.model.clock import SystemClock
 from lamplighter.model.errors import TooManyRequestsException
@@ -17,6 +21,7 @@ from lamplighter.model.usage import Refused
 from lamplighter.telemetry.metrics.collector import Collector, dimension_sets
 from lamplighter.telemetry.metrics.distribution import Distribution, statistic, unpacked
 from lamplighter.telemetry.metrics.embedded import Embedded, values_of
+from lamplighter.telemetry.metrics.errors import ValidationError
 from lamplighter.telemetry.metrics.math import Expression, MathError, Points, Value
 from lamplighter.telemetry.metrics.store import MetricStore, Series
 from support.usage import NOON, ran, version
@@ -141,6 +146,52 @@ def test_dimensions_are_those_of_how_it_was_called() -> None:
     assert dimension_sets("f", f"{arn}:live", "7")[3:] == [
         (("ExecutedVersion", "7"), ("FunctionName", "f"), ("Resource", "f:live"))
     ]
+
+
+def test_a_heavy_question_does_not_hold_up_the_event_loop(tmp_path: Path) -> None:
+    store, minutes = MetricStore(tmp_path / "metrics.db"), 20_000
+    series, one = Series("1", "r", "own", "m", ()), Distribution()
+    one.add(1.5)
+    first = (int(SystemClock().now()) // 60 - minutes) * 60
+    store.add({(series, first + minute * 60): one for minute in range(minutes)})
+    call = Call("id", Caller("AK", "1", "arn"), "r", "http://localhost")
+    metric = {"Metric": {"Namespace": "own", "MetricName": "m"}, "Period": 60, "Stat": "p50"}
+    members = {
+        "MetricDataQueries": [{"Id": f"q{number}", "MetricStat": metric} for number in range(5)]
+        + [{"Id": "e", "Expression": "SUM(METRICS()) * 2"}],
+        "StartTime": datetime.fromtimestamp(first, UTC),
+        "EndTime": datetime.fromtimestamp(first + minutes * 60, UTC),
+    }
+
+    async def main() -> None:
+        longest = 0.0
+
+        async def watch() -> None:
+            nonlocal longest
+            while True:
+                before = time.monotonic()
+                await asyncio.sleep(0)
+                longest = max(longest, time.monotonic() - before)
+
+        async with Collector(store, SystemClock()) as collector:
+            watching = asyncio.create_task(watch())
+            began = time.monotonic()
+            found = await DataOperation(collector).get_metric_data(call, members)
+            took = time.monotonic() - began
+            watching.cancel()
+        assert sum(len(each["Values"]) for each in found["MetricDataResults"]) == 100_800
+        assert "NextToken" in found
+        assert longest < took / 3
+
+    asyncio.run(main())
+
+
+def test_expressions_that_compute_too_much_are_refused() -> None:
+    queries = {f"e{number}": {"Id": f"e{number}", "Expression": "1" + "+1" * 900} for number in range(50)}
+    evaluation = Evaluation(queries, 0, 100_000 * 60)
+    with pytest.raises(ValidationError, match="compute too much"):
+        for id, query in queries.items():
+            evaluation.labelled(id, query)
 
 
 def line(**changes: Any) -> bytes:

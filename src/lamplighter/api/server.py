@@ -1,8 +1,8 @@
 """The front door: accepts connections, decides who answers a request, and turns every outcome into a response.
 
 Who answers: a raw handler by path prefix (no signature asked for; they guard themselves), Invoke directly, another
-service by its X-Amz-Target, everything else through the service model's wire. Refusals of Lambda become AWS's answers
-here and nowhere else; a bug becomes a 500 that names the request, and a line in the log that does too.
+service in a protocol of its own, everything else through the service model's wire. Refusals of Lambda become AWS's
+answers here and nowhere else; a bug becomes a 500 that names the request, and a line in the log that does too.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from lamplighter.api.errors import refusal
 from lamplighter.api.http import Call, Caller, Operation, Request, Response, Streamed, StreamingOperation
 from lamplighter.api.invoke import SYNC_LIMIT, InvokeApi, request_too_large
 from lamplighter.api.invoke_stream import NAME as STREAM
-from lamplighter.api.json_service import JsonService
+from lamplighter.api.other_service import OtherService
 from lamplighter.api.protocol import Wire
 from lamplighter.model.clock import Clock
 from lamplighter.model.errors import RequestEntityTooLargeException, ServiceError, ServiceException
@@ -65,14 +65,14 @@ class FrontDoor:
         clock: Clock,
         ids: Ids,
         region: str,
-        services: Sequence[JsonService] = (),
+        services: Sequence[OtherService] = (),
     ) -> None:
         self._wire = wire
         self._verify = verify
         self._operations = operations
         self._invoke = invoke
         self._raw = tuple(raw.items())
-        self._services = {service.prefix: service for service in services}
+        self._services = services
         self._clock = clock
         self._ids = ids
         self._region = region
@@ -94,7 +94,7 @@ class FrontDoor:
 
     async def drain(self, limit: float) -> int:
         """Accept no more, let requests in hand finish for `limit` seconds, then hang up. How many were cut off."""
-        for service in self._services.values():
+        for service in self._services:
             service.closing()
         if self._server is not None:
             self._server.close()
@@ -243,9 +243,9 @@ class FrontDoor:
         for prefix, handler in self._raw:
             if request.path.startswith(prefix):
                 return await handler(request)
-        target = request.headers.get("x-amz-target")
-        if target is not None and (service := self._services.get(target.partition(".")[0])) is not None:
-            return await service.answer(request, request_id)
+        for service in self._services:
+            if (dialect := service.dialect(request)) is not None:
+                return await service.answer(dialect, request, request_id)
         caller = self._verify(request)
         operation, labels = route = self._wire.route(request.method, request.path, request.query)
         authorize(caller, "lambda", operation.name, self._resource(caller, labels))

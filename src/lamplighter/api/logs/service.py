@@ -4,12 +4,12 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from lamplighter.api.http import Caller, Request
-from lamplighter.api.json_service import JsonService
 from lamplighter.api.logs.events import EventOperations
 from lamplighter.api.logs.groups import GroupOperations
 from lamplighter.api.logs.live_tail import LiveTailOperation
 from lamplighter.api.logs.streams import StreamOperations
 from lamplighter.api.logs.subscriptions import SubscriptionOperations
+from lamplighter.api.other_service import OtherService
 from lamplighter.model.clock import Clock
 from lamplighter.telemetry.logs.archive import Archive
 from lamplighter.telemetry.logs.errors import InvalidParameterException
@@ -26,7 +26,7 @@ def logs_service(
     runs: Callable[[str], Awaitable[bool]],
     verify: Callable[[Request], Caller],
     region: str,
-) -> JsonService:
+) -> OtherService:
     """`flush`: what functions have written is in the archive when it returns; `runs`: is there such a function."""
     live_tail = LiveTailOperation(archive, clock)
     operations: dict[str, Any] = {
@@ -36,6 +36,14 @@ def logs_service(
         **SubscriptionOperations(archive, clock, runs).operations(),
         **live_tail.operations(),
     }
-    return JsonService(
-        NAME, VERSION, PREFIX, operations, verify, region, InvalidParameterException, closing=live_tail.close
+    return OtherService(
+        NAME,
+        VERSION,
+        PREFIX,
+        operations,
+        verify,
+        region,
+        InvalidParameterException,
+        closing=live_tail.close,
+        large=frozenset(("FilterLogEvents", "GetLogEvents")),
     )

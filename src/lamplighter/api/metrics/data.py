@@ -1,4 +1,6 @@
-"""GetMetricData: metrics and metric math, by pages (AWS: appendix G)."""
+"""GetMetricData: metrics and metric math, by pages (AWS: appendix G).
+
+All of it is computed in the collector's thread, and no request may ask for more than some seconds of it."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -11,10 +13,12 @@ from lamplighter.telemetry.metrics.collector import Collector
 from lamplighter.telemetry.metrics.distribution import statistic
 from lamplighter.telemetry.metrics.errors import ValidationError
 from lamplighter.telemetry.metrics.math import Expression, MathError, Points, Value
+from lamplighter.telemetry.metrics.store import MetricStore
 
 DATAPOINTS: Final = 100_800  # of one answer
 QUERIES: Final = 500
-MINUTES: Final = 15 * 1440
+READ: Final = 500_000  # minutes that one request may have read
+WORK: Final = 4_000_000  # points that its expressions may go over, with what is computed of them
 
 
 class DataOperation:
@@ -32,44 +36,61 @@ class DataOperation:
             queries[query["Id"]] = query
         start, end = members["StartTime"].timestamp(), members["EndTime"].timestamp()
         _check(queries, start, end)
-        evaluation = Evaluation(queries, start, end)
+        evaluation, left = Evaluation(queries, start, end), READ
         for id, query in queries.items():
             if "MetricStat" in query:
-                evaluation.found[id] = await self._points(call, query["MetricStat"], start, end)
-        ascending = members.get("ScanBy") == "TimestampAscending"
-        first = offset(members.get("NextToken"))
-        room: int = members.get("MaxDatapoints", DATAPOINTS)
-        results: list[dict[str, Any]] = []
-        more = False
-        for id, query in queries.items():
-            if not query.get("ReturnData", True):
-                continue
-            for label, points in evaluation.labelled(id, query):
-                times = sorted(points, reverse=not ascending)
-                shown = times[first : first + room]
-                partial = len(times) > first + room
-                more = more or partial
-                results.append(
-                    {
-                        "Id": id,
-                        "Label": label,
-                        "Timestamps": [datetime.fromtimestamp(time, UTC) for time in shown],
-                        "Values": [points[time] for time in shown],
-                        "StatusCode": "PartialData" if partial else "Complete",
-                    }
-                )
-        return {"MetricDataResults": results, "Messages": []} | ({"NextToken": str(first + room)} if more else {})
+                # One at a time, so that what is counted is written in between.
+                evaluation.found[id], read = await self._points(call, query["MetricStat"], start, end)
+                left -= read
+                if left < 0:
+                    raise ValidationError(f"A request may read {READ} minutes at most; ask for less at a time.")
+        return await self._collector.ask(lambda store: _results(evaluation, queries, members))
 
-    async def _points(self, call: Call, stat: dict[str, Any], start: float, end: float) -> Points:
+    async def _points(self, call: Call, stat: dict[str, Any], start: float, end: float) -> tuple[Points, int]:
+        """And how many minutes were read for them."""
         period: int = stat["Period"]
         series = series_of(call, stat["Metric"], stat.get("Unit"))
-        read = await self._collector.ask(
-            lambda store: store.read(series, start // period * period, end, "Unit" not in stat)
+
+        def points(store: MetricStore) -> tuple[Points, int]:
+            read = store.read(series, start // period * period, end, "Unit" not in stat)
+            # What was put under several units and asked for without one is one series.
+            grouped = by_period(((minute, "", each) for minute, _, each in read), period)
+            values = ((time, statistic(each, stat["Stat"])) for (time, _), each in grouped.items())
+            return {time: value for time, value in values if value is not None}, len(read)
+
+        return await self._collector.ask(points)
+
+
+def _results(
+    evaluation: "Evaluation", queries: Mapping[str, dict[str, Any]], members: Mapping[str, Any]
+) -> dict[str, Any]:
+    ascending = members.get("ScanBy") == "TimestampAscending"
+    first = offset(members.get("NextToken"))
+    series = [
+        (id, label, points)
+        for id, query in queries.items()
+        if query.get("ReturnData", True)
+        for label, points in evaluation.labelled(id, query)
+    ]
+    # A page has as much of each.
+    room = max(1, min(DATAPOINTS, members.get("MaxDatapoints", DATAPOINTS)) // max(1, len(series)))
+    results: list[dict[str, Any]] = []
+    more = False
+    for id, label, points in series:
+        times = sorted(points, reverse=not ascending)
+        shown = times[first : first + room]
+        partial = len(times) > first + room
+        more = more or partial
+        results.append(
+            {
+                "Id": id,
+                "Label": label,
+                "Timestamps": [datetime.fromtimestamp(time, UTC) for time in shown],
+                "Values": [points[time] for time in shown],
+                "StatusCode": "PartialData" if partial else "Complete",
+            }
         )
-        # What was put under several units and asked for without one is one series.
-        grouped = by_period(((minute, "", each) for minute, _, each in read), period)
-        values = ((time, statistic(each, stat["Stat"])) for (time, _), each in grouped.items())
-        return {time: value for time, value in values if value is not None}
+    return {"MetricDataResults": results, "Messages": []} | ({"NextToken": str(first + room)} if more else {})
 
 
 class Evaluation:
@@ -81,11 +102,16 @@ class Evaluation:
         self._end = end
         self.found: dict[str, Value] = {}
         self._under_way: set[str] = set()
+        self._left = WORK
 
     def labelled(self, id: str, query: dict[str, Any]) -> list[tuple[str, Points]]:
         value = self._value(id)
         label: str = query.get("Label") or _default_label(query)
         if isinstance(value, int | float):
+            try:
+                self._spend(len(self._times(query)))
+            except MathError as error:
+                raise ValidationError(f"Error in expression '{id}': {error}") from None
             return [(label, dict.fromkeys(self._times(query), value))]
         if isinstance(value, list):
             return [(f"{label} {number}", each) for number, each in enumerate(value)]
@@ -103,11 +129,17 @@ class Evaluation:
         ]
         find = self._find
         try:
-            expression = Expression(query["Expression"], find, metrics, self._times(query), self._period(query))
+            times, period = self._times(query), self._period(query)
+            expression = Expression(query["Expression"], find, metrics, times, period, self._spend)
             self.found[id] = expression.value()
         except MathError as error:
             raise ValidationError(f"Error in expression '{id}': {error}") from None
         return self.found[id]
+
+    def _spend(self, points: int) -> None:
+        self._left -= points
+        if self._left < 0:
+            raise MathError("the expressions of this request compute too much; ask for less at a time")
 
     def _find(self, id: str) -> Value | None:
         return self._value(id) if id in self._queries else None

@@ -1,7 +1,7 @@
 """ListMetrics and GetMetricStatistics (AWS: appendix G)."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -16,7 +16,7 @@ from lamplighter.telemetry.metrics.errors import (
     InvalidParameterValueException,
     MissingRequiredParameterException,
 )
-from lamplighter.telemetry.metrics.store import KEPT, Dimensions, Series, sorted_dimensions
+from lamplighter.telemetry.metrics.store import KEPT, Dimensions, MetricStore, Series, sorted_dimensions
 
 PAGE: Final = 500
 DATAPOINTS: Final = 1440
@@ -35,12 +35,15 @@ class ReadingOperations:
         since = self._clock.now() - (_RECENT if "RecentlyActive" in members else KEPT)
         first = offset(members.get("NextToken"))
         namespace, name, filters = members.get("Namespace"), members.get("MetricName"), members.get("Dimensions", [])
-        known = await self._collector.ask(lambda store: store.list(call.account, call.region, since))
-        found = [
-            each
-            for each in known
-            if namespace in (None, each[0]) and name in (None, each[1]) and _matches(each[2], filters)
-        ]
+
+        def matching(store: MetricStore) -> Sequence[tuple[str, str, Dimensions]]:
+            return [
+                each
+                for each in store.list(call.account, call.region, since)
+                if namespace in (None, each[0]) and name in (None, each[1]) and _matches(each[2], filters)
+            ]
+
+        found = await self._collector.ask(matching)
         output: dict[str, Any] = {
             "Metrics": [
                 {"Namespace": space, "MetricName": metric, "Dimensions": wire_dimensions(dimensions)}
@@ -77,17 +80,15 @@ class ReadingOperations:
                 "range."
             )
         series = series_of(call, members, members.get("Unit"))
-        points = await self._collector.ask(
-            lambda store: store.read(series, start // period * period, end, "Unit" not in members)
-        )
-        grouped = by_period(points, period)
-        return {
-            "Label": members["MetricName"],
-            "Datapoints": [
+
+        def datapoints(store: MetricStore) -> list[dict[str, Any]]:
+            points = store.read(series, start // period * period, end, "Unit" not in members)
+            return [
                 _datapoint(time, unit, distribution, statistics, extended)
-                for (time, unit), distribution in sorted(grouped.items())
-            ],
-        }
+                for (time, unit), distribution in sorted(by_period(points, period).items())
+            ]
+
+        return {"Label": members["MetricName"], "Datapoints": await self._collector.ask(datapoints)}
 
 
 def _datapoint(

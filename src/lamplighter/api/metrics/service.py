@@ -1,12 +1,12 @@
-"""CloudWatch's metrics as one service of the front door, in the JSON protocol that current SDKs and the CLI speak."""
+"""CloudWatch's metrics as one service of the front door, in all three of its protocols."""
 
 from collections.abc import Callable
 
 from lamplighter.api.http import Caller, Request
-from lamplighter.api.json_service import JsonService
 from lamplighter.api.metrics.data import DataOperation
 from lamplighter.api.metrics.reading import ReadingOperations
 from lamplighter.api.metrics.writing import WritingOperation
+from lamplighter.api.other_service import OtherService
 from lamplighter.model.clock import Clock
 from lamplighter.telemetry.metrics.collector import Collector
 from lamplighter.telemetry.metrics.errors import ValidationError
@@ -15,14 +15,26 @@ NAME = "monitoring"  # in credential scopes
 MODEL = "cloudwatch"
 VERSION = "2010-08-01"
 PREFIX = "GraniteServiceVersion20100801"
+NAMESPACE = "http://monitoring.amazonaws.com/doc/2010-08-01/"
 
 
 def metrics_service(
     collector: Collector, clock: Clock, verify: Callable[[Request], Caller], region: str
-) -> JsonService:
+) -> OtherService:
     operations = {
         **ReadingOperations(collector, clock).operations(),
         **DataOperation(collector).operations(),
         **WritingOperation(collector, clock).operations(),
     }
-    return JsonService(MODEL, VERSION, PREFIX, operations, verify, region, ValidationError)
+    return OtherService(
+        MODEL,
+        VERSION,
+        PREFIX,
+        operations,
+        verify,
+        region,
+        ValidationError,
+        scope=NAME,
+        large=frozenset(("GetMetricData", "GetMetricStatistics", "ListMetrics")),
+        namespace=NAMESPACE,
+    )

@@ -1,7 +1,8 @@
 """PutMetricData: values of anybody's own, in one of three forms (AWS: appendix G)."""
 
+import asyncio
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from lamplighter.api.http import Call, Operation
@@ -47,12 +48,15 @@ class WritingOperation:
                 f"The collection MetricData must not have a size greater than {METRICS}."
             )
         now = self._clock.now()
-        values = [
+        # Up to 150,000 values: not in the event loop.
+        self._collector.put(await asyncio.to_thread(self._values, call, namespace, given, now))
+        return {}
+
+    def _values(self, call: Call, namespace: str, given: Sequence[dict[str, Any]], now: float) -> list[Value]:
+        return [
             self._value(call, namespace, datum, f"MetricData.member.{number}", now)
             for number, datum in enumerate(given, 1)
         ]
-        self._collector.put(values)
-        return {}
 
     def _value(self, call: Call, namespace: str, datum: dict[str, Any], path: str, now: float) -> Value:
         at: float = datum["Timestamp"].timestamp() if "Timestamp" in datum else now

@@ -36,7 +36,8 @@ class MathError(Exception):
 
 
 class Expression:
-    """`metrics`: those of MetricStat queries. `find`: the value of an id, or None. `times`: every period's begin."""
+    """`metrics`: those of MetricStat queries. `find`: the value of an id, or None. `times`: every period's begin.
+    `spend`: told of how many points will be gone over at most; may raise MathError."""
 
     def __init__(
         self,
@@ -45,7 +46,9 @@ class Expression:
         metrics: Sequence[Points],
         times: Sequence[int],
         period: int,
+        spend: Callable[[int], None] = lambda points: None,
     ) -> None:
+        self._spend = spend
         self._tokens = _tokens(text)
         self._at = 0
         self._depth = 0
@@ -117,7 +120,14 @@ class Expression:
         found = self._find(token)
         if found is None:
             raise MathError(f"there is no query with the id '{token}'")
+        self._charge(found)
         return found
+
+    def _charge(self, value: Value) -> None:
+        """No operation makes more of it, and there are no more operations than tokens."""
+        if not isinstance(value, int | float):
+            series = value if isinstance(value, list) else [value]
+            self._spend(len(self._tokens) * sum(map(len, series)))
 
     def _array(self) -> list[Points]:
         found: list[Points] = []
@@ -130,6 +140,7 @@ class Expression:
         self._take("(")
         if name == "METRICS":
             self._take(")")
+            self._charge(list(self._metrics))
             return list(self._metrics)
         first = self._sum()
         if name == "FILL":
@@ -147,6 +158,7 @@ class Expression:
         raise MathError(f"there is no function '{name}'")
 
     def _fill(self, given: Value) -> Value:
+        self._spend(len(self._tokens) * len(self._times) * (len(given) if isinstance(given, list) else 1))
         if self._peek() in ("REPEAT", "LINEAR"):
             repeats = self._take() == "REPEAT"
             self._take(")")
