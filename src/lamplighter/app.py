@@ -73,6 +73,7 @@ from lamplighter.control.recursion import Recursion
 from lamplighter.control.runtime_management import RuntimeManagement
 from lamplighter.control.scaling import Scaling
 from lamplighter.control.settling import Settling
+from lamplighter.control.snapshots import Snapshots
 from lamplighter.control.sources import CODE_STORAGE, Sources
 from lamplighter.control.tags import Tags
 from lamplighter.control.urls import Urls
@@ -129,6 +130,7 @@ from lamplighter.telemetry.metrics.store import MetricStore
 from lamplighter.telemetry.service_log import set_up
 from lamplighter.telemetry.traces.exporter import Exporter
 from lamplighter.worker.freeze import FREEZE_AFTER
+from lamplighter.worker.templates import Templates
 from lamplighter.worker.worker import Worker, variables
 
 # Seconds after which a thread that computes lets the event loop go on. Logs are searched and databases written beside
@@ -249,7 +251,10 @@ async def _front_door(
             forks=Forks(directory.code, sandboxes.runtimes),
             freeze_after=FREEZE_AFTER if settings.freeze else None,
         )
-        stack.push_async_callback(worker.close)
+        worker.templates = templates = _templates(settings, stored, sandboxes, worker, clock)
+        stack.push_async_callback(templates.close)
+        stack.push_async_callback(worker.close)  # first: copies end before what they are copies of
+        database.listen(templates.changed)
         concurrency = settings.account_concurrency
         limits = Limits(concurrency)
         follow_reservations(limits, records, database, settings.account_id, settings.region)
@@ -270,7 +275,7 @@ async def _front_door(
             metrics.peaks = lambda: (*limits.peaks(), *resources.peaks(), *assignment.peaks())
             metrics.routed = invoker.routed
         stack.push_async_callback(invoker.close)
-        await stack.enter_async_context(Settling(stored, database, code, clock))
+        await stack.enter_async_context(Settling(stored, database, code, clock, snapshot=Snapshots(templates).take))
         sources = Sources(endpoints.s3(settings, owned, clock), references)
         functions = Functions(
             stored,
@@ -400,6 +405,20 @@ async def _deliver_log(stored: SqliteFunctions, accept: Accept, ids: Ids, arn: s
 async def _runs(stored: SqliteFunctions, arn: str) -> bool:
     id, _ = envelope.function_of(arn)
     return await stored.serving(id) is not None
+
+
+def _templates(
+    settings: Settings, stored: SqliteFunctions, sandboxes: ServerSandboxes, worker: Worker, clock: SystemClock
+) -> Templates:
+    async def current(function: FunctionVersion) -> bool:
+        serving = await stored.serving(function.id, function.version)
+        return serving is not None and serving.generation == function.generation
+
+    def short() -> bool:
+        found = available()
+        return found is not None and found < settings.memory_reserve * MEBIBYTE
+
+    return Templates(sandboxes, clock, worker.fit, current, short=short)
 
 
 async def _event_queue(stack: AsyncExitStack, directory: DataDirectory) -> SqliteEventQueue:

@@ -117,16 +117,6 @@ async def test_what_a_destination_refuses_is_sent_again() -> None:
 
 
 @story
-async def test_an_environment_is_not_frozen_before_its_subscribers_have_what_there_is() -> None:
-    async with telemetry() as (made, destination):
-        assert made.told
-        destination.answers = [500]
-        made.function(1.0, b"first refused\n")
-        await until(lambda: made.told, "everything is told")
-        assert [event["record"] for event in destination.events] == ["first refused"]
-
-
-@story
 async def test_who_does_not_keep_up_loses_the_oldest_and_is_told_how_many() -> None:
     async with telemetry(buffering={"timeoutMs": 30_000}) as (made, destination):
         line = b"x" * 1000 + b"\n"

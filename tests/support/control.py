@@ -43,6 +43,7 @@ from lamplighter.control.recursion import Recursion
 from lamplighter.control.runtime_management import RuntimeManagement
 from lamplighter.control.scaling import Scaling
 from lamplighter.control.settling import Settling
+from lamplighter.control.snapshots import Snapshot
 from lamplighter.control.sources import Sources
 from lamplighter.control.tags import Tags
 from lamplighter.control.urls import Urls
@@ -158,6 +159,7 @@ async def control_plane(
     s3: S3 | None = None,
     concurrency: int = 1000,
     standing: Callable[[FunctionVersion], Standing] = lambda function: Standing(1_000_000),
+    snapshot: Snapshot | None = None,
 ) -> AsyncGenerator[ControlPlane]:
     clock = clock or SystemClock()
     with DataDirectory(path) as directory:
@@ -167,7 +169,7 @@ async def control_plane(
             references, records = SqlitePackageReferences(database), SqliteRecords(database)
             blobs = FileBlobs(directory.blobs)
             code = Code(blobs, references, directory.code, clock)
-            async with Settling(stored, database, code, clock, creation, update):
+            async with Settling(stored, database, code, clock, creation, update, snapshot):
                 runtimes = Runtimes(
                     available, lambda name, region, machine: f"arn:aws:lambda:{region}::runtime:{machine}-{name}"
                 )

@@ -84,6 +84,14 @@ class Guest:
             line = await reader.readline()
             return json.loads(line) if line else "the runtime died"
 
+    async def become_template(self) -> asyncio.StreamWriter:
+        """It then waits for a byte, to fork."""
+        await self.run("result = 1")
+        assert self._streams is not None
+        writer = self._streams[1]
+        writer.write(b'"template"\n')
+        return writer
+
     async def output(self) -> bytes:
         """What it has written up to its end."""
         async with asyncio.timeout(DEADLINE):
@@ -148,6 +156,17 @@ class Bench:
         spec = SandboxSpec("python", self.package(files or {"handler.py": ""}), VARIABLES)
         guest = Guest(await self.sandboxes.start(spec, former.sandbox))
         self._guests.append(guest)
+        return guest
+
+    async def hold(self, guest: Guest) -> None:
+        """Make a template of a guest that was started with `template`. Raises Unfit."""
+        writer = await guest.become_template()
+        await self.sandboxes.hold(guest.sandbox, lambda: writer.write(b"x"))
+
+    async def copy(self, template: Guest, **variables: str) -> Guest:
+        spec = SandboxSpec("python", "0" * 64, {**VARIABLES, **variables})
+        guest = Guest(await self.sandboxes.copy(template.sandbox, spec))
+        self._guests.insert(0, guest)
         return guest
 
     async def end_guests(self) -> None:

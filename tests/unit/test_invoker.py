@@ -140,7 +140,7 @@ def test_a_version_that_is_pending_cannot_run_by_its_alias_either(tmp_path: Path
             assert (await s.call("PublishVersion"))["State"] == "Pending"
             await s.call("CreateAlias", Name="live", FunctionVersion="3")
             refusal = await refused(s.invoker.resolve(F, "live"))
-            assert (refusal.status, refusal.code) == (409, "ResourceConflictException")
+            assert (refusal.status, refusal.code) == (409, "SnapStartNotReadyException")
             await s.plane.settled("f", "3")
             assert await s.runs("live") == "3"
 

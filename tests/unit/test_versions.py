@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lamplighter.control import versions
+from lamplighter.control.snapshots import SnapshotFailed
 from lamplighter.model.errors import ServiceError
 from lamplighter.model.functions import CodePackage, FunctionVersion
 from support.control import ControlPlane, control_plane, function_id, run, zipped
@@ -136,8 +137,11 @@ def test_nothing_is_published_while_something_is_in_progress(tmp_path: Path):
 
 
 def test_with_snap_start_a_version_is_pending_first_and_then_optimized(tmp_path: Path):
+    async def snapshot(function: FunctionVersion) -> bool:
+        return function.runtime == "python3.12"
+
     async def main() -> None:
-        async with control_plane(tmp_path, creation=0.05) as plane:
+        async with control_plane(tmp_path, creation=0.05, snapshot=snapshot) as plane:
             latest = await deployed(plane, SnapStart={"ApplyOn": "PublishedVersions"})
             assert latest["SnapStart"] == {"ApplyOn": "PublishedVersions", "OptimizationStatus": "Off"}
             one = await plane.call("PublishVersion", FunctionName="f")
@@ -148,6 +152,37 @@ def test_with_snap_start_a_version_is_pending_first_and_then_optimized(tmp_path:
             assert settled["SnapStart"] == {"ApplyOn": "PublishedVersions", "OptimizationStatus": "On"}
             latest = await plane.call("GetFunctionConfiguration", FunctionName="f")
             assert latest["SnapStart"]["OptimizationStatus"] == "Off"
+
+    run(main)
+
+
+def test_a_version_that_no_snapshot_can_be_taken_of_is_active_and_says_off(tmp_path: Path):
+    async def snapshot(function: FunctionVersion) -> bool:
+        return False
+
+    async def main() -> None:
+        async with control_plane(tmp_path, snapshot=snapshot) as plane:
+            await deployed(plane, SnapStart={"ApplyOn": "PublishedVersions"})
+            await plane.call("PublishVersion", FunctionName="f")
+            settled = await plane.settled("f", "1")
+            assert settled["State"] == "Active"
+            assert settled["SnapStart"] == {"ApplyOn": "PublishedVersions", "OptimizationStatus": "Off"}
+
+    run(main)
+
+
+def test_a_version_that_cannot_be_initialized_has_failed_and_says_why(tmp_path: Path):
+    async def snapshot(function: FunctionVersion) -> bool:
+        raise SnapshotFailed("FunctionError.RuntimeInitError", "it would not")
+
+    async def main() -> None:
+        async with control_plane(tmp_path, snapshot=snapshot) as plane:
+            await deployed(plane, SnapStart={"ApplyOn": "PublishedVersions"})
+            await plane.call("PublishVersion", FunctionName="f")
+            settled = await plane.settled("f", "1")
+            assert (settled["State"], settled["StateReasonCode"]) == ("Failed", "FunctionError.RuntimeInitError")
+            assert settled["StateReason"] == "it would not"
+            assert settled["SnapStart"]["OptimizationStatus"] == "Off"
 
     run(main)
 

@@ -234,9 +234,8 @@ def listed(function: FunctionVersion, qualifier: str | None = None) -> Members:
 
 
 def _optimized(function: FunctionVersion) -> str:
-    """On for what is published with SnapStart, once it is ready (AWS: spec 8)."""
-    on = function.snap_start == "PublishedVersions" and function.version != LATEST and function.state == "Active"
-    return "On" if on else "Off"
+    """On for what was published with SnapStart and starts from a snapshot (AWS: spec 8)."""
+    return "On" if function.snap_start_on else "Off"
 
 
 def _present(members: Members) -> Members:

@@ -14,7 +14,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self
 
-from lamplighter.control import states
+from lamplighter.control import snapshots, states
 from lamplighter.control.code import Code
 from lamplighter.control.states import Event
 from lamplighter.model.clock import Clock
@@ -43,6 +43,7 @@ class Settling:
         clock: Clock,
         creation: float = 0.0,
         update: float = 0.2,
+        snapshot: snapshots.Snapshot | None = None,
     ) -> None:
         self._functions = functions
         self._changes = changes
@@ -50,6 +51,7 @@ class Settling:
         self._clock = clock
         self._creation = creation
         self._update = update
+        self._snapshot = snapshot
         self._closed = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._active: dict[tuple[FunctionId, str], bool] = {}  # versions being settled; True: look at it once more
@@ -115,8 +117,16 @@ class Settling:
         until = self._clock.monotonic() + least
         before = await self._functions.serving(function.id, function.version) or function
         event, reason, reason_code = await self._prepare(function)
+        on = False
+        if self._snapshot is not None and event is Event.SETTLED and snapshots.wanted(function):
+            try:
+                on = await self._snapshot(function)
+            except snapshots.SnapshotFailed as error:
+                event, reason, reason_code = Event.BROKEN, error.reason, error.code
         await asyncio.sleep(max(0.0, until - self._clock.monotonic()))
-        settled = replace(states.after(function, event, reason, reason_code), revision=str(uuid.uuid4()))
+        settled = replace(
+            states.after(function, event, reason, reason_code), revision=str(uuid.uuid4()), snap_start_on=on
+        )
         serve = "this" if event is Event.SETTLED else "before"
         try:
             await self._functions.replace(settled, function.revision, serve)

@@ -36,6 +36,7 @@ PASSING: Final = {
     "state": "Active",
     "state_reason": None,
     "state_reason_code": None,
+    "snap_start_on": False,
     "last_update_status": None,
     "last_update_reason": None,
     "last_update_reason_code": None,

@@ -21,6 +21,7 @@ from lamplighter.model.errors import (
     RecursiveInvocationException,
     ResourceConflictException,
     ResourceNotFoundException,
+    SnapStartNotReadyException,
     TooManyRequestsException,
 )
 from lamplighter.model.functions import LATEST, FunctionId, FunctionVersion
@@ -94,6 +95,11 @@ class Invoker:
         function = await self._functions.serving(id, version)
         if function is None:
             raise ResourceNotFoundException(f"Function not found: {id.arn}:{qualifier or LATEST}")
+        if function.state == "Pending" and function.snap_start == "PublishedVersions" and version != LATEST:
+            raise SnapStartNotReadyException(
+                "Lambda is initializing your function. You can invoke the function when the function state becomes "
+                "Active."
+            )
         if function.state != "Active":
             raise ResourceConflictException(
                 "The operation cannot be performed at this time. "

@@ -79,6 +79,7 @@ class FunctionVersion:
     application_log_level: str | None = None
     system_log_level: str | None = None
     snap_start: str = "None"
+    snap_start_on: bool = False  # its environments are copies of an initialised one
     kms_key_arn: str | None = None
     source_kms_key_arn: str | None = None  # the key that the package is to be encrypted with
     dead_letter_arn: str | None = None

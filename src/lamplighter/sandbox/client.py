@@ -12,14 +12,14 @@ import os
 import socket
 import sys
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from lamplighter.model.command import Command
 from lamplighter.sandbox.cgroup import cpu_quota
 from lamplighter.sandbox.channel import Channel, Malformed, close_all
-from lamplighter.sandbox.contract import Exit, Sandbox, SandboxError, SandboxSpec
+from lamplighter.sandbox.contract import Exit, Sandbox, SandboxError, SandboxSpec, Unfit
 from lamplighter.sandbox.freezer import Freezer, Freezing
 from lamplighter.sandbox.messages import Configuration, configuration_body
 from lamplighter.sandbox.remedies import remedy
@@ -35,8 +35,12 @@ LAUNCH_DEADLINE = 15.0
 class ServerSandbox:
     """A running sandbox (contract.Sandbox)."""
 
-    def __init__(self, owner: "ServerSandboxes", name: int, spec: SandboxSpec) -> None:
+    def __init__(
+        self, owner: "ServerSandboxes", name: int, spec: SandboxSpec, template: "ServerSandbox | None" = None
+    ) -> None:
         loop = asyncio.get_running_loop()
+        self._template = template
+        self._held: asyncio.Future[None] | None = None  # the answer to the last request to hold it
         self.exited: asyncio.Future[Exit] = loop.create_future()
         self.output = self.frames = self.extension_output = -1
         self.extensions: dict[str, asyncio.Future[Exit]] = {}
@@ -60,10 +64,12 @@ class ServerSandbox:
         self.runtime_api: socket.socket
 
     def memory_peak(self) -> int | None:
-        """Bytes; after the end, as of the end. Files written to /tmp count too."""
+        """Bytes; after the end, as of the end. Files written to /tmp count too. To a copy, its template's do as well:
+        what it has not changed of them it shares."""
         if self._gauge >= 0:
             with contextlib.suppress(OSError, ValueError):  # ENODEV: its cgroup is gone
-                self._peak = max(self._peak or 0, int(os.pread(self._gauge, 32, 0)))
+                shared = self._template.memory_peak() if self._template is not None else None
+                self._peak = max(self._peak or 0, int(os.pread(self._gauge, 32, 0)) + (shared or 0))
         return self._peak
 
     def limit_cpu(self, limited: bool = True) -> None:
@@ -163,27 +169,49 @@ class ServerSandbox:
             os.set_blocking(self.frames, False)
             ends.append(frames_end)
         asyncio.get_running_loop().add_reader(ours, self._on_status)
-        self._owner.send(
-            {
-                "type": "start",
-                "id": self._name,
+        common = {"id": self._name, "variables": dict(self._spec.variables)}
+        if self._template is not None:
+            self._owner.send({"type": "copy", "of": self._template._name, **common}, ends)
+        else:
+            special = {
                 "runtime": self._spec.runtime,
                 "code": self._spec.code,
                 "layers": self._spec.layers,
-                "variables": dict(self._spec.variables),
+                "command": self._spec.command,
                 "memory_size": self._spec.memory_size,
                 "ephemeral_storage": self._spec.ephemeral_storage,
-                "command": self._spec.command,
+                "template": self._spec.template,
                 "tmp_of": former._name if former is not None and former.keeps_tmp else None,
-            },
-            ends,
-        )
+            }
+            self._owner.send({"type": "start", **special, **common}, ends)
         if former is not None:
             former.keeps_tmp = False
         async with asyncio.timeout(START_DEADLINE):
             await self._made
             self.runtime_api = await self._running
         self.runtime_api.setblocking(False)
+
+    async def hold(self, let_go: Callable[[], None]) -> None:
+        """contract.Templates"""
+        loop = asyncio.get_running_loop()
+        self._held = held = loop.create_future()
+        self._owner.send({"type": "hold", "id": self._name})
+        try:
+            async with asyncio.timeout(START_DEADLINE):
+                await held
+                self._held = forked = loop.create_future()
+                let_go()
+                await forked
+        except TimeoutError:
+            raise Unfit("it could not be held in time") from None
+
+    def held(self, reason: str | None) -> None:
+        """Or not, if there is a reason."""
+        if self._held is not None and not self._held.done():
+            if reason is None:
+                self._held.set_result(None)
+            else:
+                self._held.set_exception(Unfit(reason))
 
     def made(self, body: dict[str, Any], descriptors: list[int]) -> None:
         """The server has made the cgroups and passed the rest on."""
@@ -208,9 +236,11 @@ class ServerSandbox:
         """The server has taken it down."""
         self.keeps_tmp = keeps_tmp
         self.thaw()  # if it is the server that is gone, nobody else will
+        self.held("it is gone")
         self._on_status()  # what it said last may still be on its way up here, and is more to the point
         self.failed(reason or "it ended while starting")
-        self._exit_all()
+        if self._template is None or self._status is None:
+            self._exit_all()  # else who tells how a copy ended is not who ends it: that comes, or end of file
         if not self._gone.done():
             self._gone.set_result(None)
 
@@ -370,11 +400,23 @@ class ServerSandboxes:
             raise
         return sandboxes
 
+    async def hold(self, sandbox: Sandbox, let_go: Callable[[], None]) -> None:
+        """contract.Templates"""
+        assert isinstance(sandbox, ServerSandbox)
+        await sandbox.hold(let_go)
+
+    async def copy(self, template: Sandbox, spec: SandboxSpec) -> ServerSandbox:
+        """contract.Templates"""
+        assert isinstance(template, ServerSandbox)
+        return await self._open(ServerSandbox(self, next(self._names), spec, template))
+
     async def start(self, spec: SandboxSpec, former: Sandbox | None = None) -> ServerSandbox:
         """contract.Sandboxes.start."""
+        return await self._open(ServerSandbox(self, next(self._names), spec), former)
+
+    async def _open(self, sandbox: ServerSandbox, former: Sandbox | None = None) -> ServerSandbox:
         if self._closed or self.lost.done():
             raise SandboxError("the sandbox server is gone; restart Lamplighter")
-        sandbox = ServerSandbox(self, next(self._names), spec)
         self._sandboxes[sandbox._name] = sandbox  # pyright: ignore[reportPrivateUsage]  # same file
         try:
             await sandbox.open(former if isinstance(former, ServerSandbox) else None)
@@ -487,6 +529,10 @@ class ServerSandboxes:
                 sandbox.made(body, descriptors)
             case "refused" | "malformed" if sandbox:
                 sandbox.failed(body["reason"], body.get("errno"))
+            case "held" | "template" if sandbox:
+                sandbox.held(None)
+            case "unfit" | "lost" if sandbox:
+                sandbox.held(body["reason"])
             case "ended" if sandbox:
                 del self._sandboxes[body["id"]]
                 sandbox.gone(body.get("reason"), body["keeps_tmp"])

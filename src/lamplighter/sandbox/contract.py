@@ -7,7 +7,7 @@ The implementation runs in two processes: this side (unprivileged, in the servic
 
 import asyncio
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -28,6 +28,7 @@ class SandboxSpec:
     layers: tuple[str, ...] = field(default=())  # appear at /opt, later ones over earlier ones
     command: Command | None = None  # run this instead of the runtime client, or of the function's `bootstrap`
     log_frames: bool = False  # give the runtime a descriptor for framed log records (AWS: spec 3.2)
+    template: bool = False  # copies are to be made of it, see `Templates`
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,5 +106,24 @@ class Sandboxes(Protocol):
         ...
 
 
+class Templates(Protocol):
+    """What can keep an initialised runtime still and make copies of it, each a sandbox of its own."""
+
+    async def hold(self, sandbox: Sandbox, let_go: Callable[[], None]) -> None:
+        """Of one that was started with `template`, whose runtime waits for something. `let_go`: gives it that, so that
+        it goes on to its next fork. Once this has returned it runs only to make copies, each of which returns from that
+        fork in a sandbox of its own, without any descriptor. Raises Unfit."""
+        ...
+
+    async def copy(self, template: Sandbox, spec: SandboxSpec) -> Sandbox:
+        """Returns once it is about to run. Of `spec` only the variables count; the rest is the template's,
+        which must outlive it. Raises SandboxError."""
+        ...
+
+
 class SandboxError(Exception):
     """A sandbox could not be made; the text is for the operator, never for the function's caller."""
+
+
+class Unfit(SandboxError):
+    """No copies can be made of this one; the text says why. It may have been killed."""

@@ -26,7 +26,7 @@ from lamplighter.sandbox.channel import Channel, close_all
 
 CHANNEL = 3
 # Files of /proc that tell about the host or other users; directories of this kind are root's already.
-_MASKED = (
+MASKED = (
     "cmdline", "interrupts", "kallsyms", "kcore", "key-users", "keys", "latency_stats", "modules", "sched_debug",
     "timer_list",
 )  # fmt: skip
@@ -147,7 +147,7 @@ def main() -> None:
         guest_gid=told["guest_gid"],
         proc=os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC),
         way_out={name: base64.b64decode(made) for name, made in told["way_out"].items()} or None,
-        masked=["/proc/" + name for name in _MASKED if os.path.exists("/proc/" + name)],
+        masked=["/proc/" + name for name in MASKED if os.path.exists("/proc/" + name)],
     )
     live, ending = (inside.live, signal.SIGKILL) if isolated else (bare.live, signal.SIGTERM)
     server = ForkServer(channel, ground, live, ending)

@@ -24,15 +24,17 @@ from typing import Any, NoReturn
 
 from lamplighter.sandbox import diversion, extensions, guest, linux
 from lamplighter.sandbox.channel import Channel, Malformed, close_all
+from lamplighter.sandbox.copies import Copies
 from lamplighter.sandbox.extensions import Company
 
 RUNTIME_API = ("127.0.0.1", 9001)
 SERVICE_API = ("127.0.0.1", 4566)  # where people find Lamplighter outside, too
-_DOORS = 3  # sockets for the service, before those of the way out
+DOORS = 3  # sockets for the service, before those of the way out
 BACKLOG = 128
 XRAY_DAEMON = (diversion.HOME, 2000)
 _DATAGRAMS = 1 << 18  # bytes that may wait for the service to read them
 NAMESPACES = linux.CLONE_NEWNS | linux.CLONE_NEWNET | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS | linux.CLONE_NEWCGROUP
+PROC_ATTRIBUTES = linux.ATTR_NOSUID | linux.ATTR_NODEV | linux.ATTR_NOEXEC | linux.ATTR_RDONLY
 _PROC = linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC | linux.MS_RDONLY
 _OOM_SCORE = b"500"  # when the whole host runs out of memory, functions go before the service
 
@@ -92,7 +94,7 @@ def live(ground: Ground, preparation: Preparation) -> NoReturn:
                     runtime, bell, child = _fork_runtime(ground, preparation.uid)
                 _furnish(mounts)
                 company = _accompany(ground, preparation, order["variables"]) if len(mounts) > 2 else None
-                passed, out = [door.detach() for door in doors], len(doors) - _DOORS
+                passed, out = [door.detach() for door in doors], len(doors) - DOORS
                 if standing:
                     close_all([output, *frames])
                     passed += [standing.output, standing.frames]
@@ -104,7 +106,8 @@ def live(ground: Ground, preparation: Preparation) -> NoReturn:
                     status.send({"running": True, "extensions": names, "way_out": out}, [*passed, company.output])
                 else:
                     status.send({"running": True, "way_out": out}, passed)
-                _watch(ground, status, runtime, bell, child, company)
+                copies = Copies(orders) if order["template"] and not company else None
+                _watch(ground, status, runtime, bell, child, company, copies)
             except OSError as error:
                 status.send({"failed": describe(error), "errno": error.errno})
     finally:
@@ -159,26 +162,32 @@ def describe(error: OSError) -> str:
 
 
 def _prepare(ground: Ground, preparation: Preparation) -> tuple[list[socket.socket], Channel, Bell, int]:
-    """Everything that doesn't depend on the function. Gives the sockets for the service (the Runtime API's
-    listener, the X-Ray daemon's, the listener of the service's own API; the way out), a channel to B and B's pid."""
-    _write_proc(ground.proc, "self/oom_score_adj", _OOM_SCORE)
+    """Everything that doesn't depend on the function. Gives the sockets for the service, a channel to B and B's pid."""
+    write_proc(ground.proc, "self/oom_score_adj", _OOM_SCORE)
     for procs in preparation.cgroups:
         os.write(procs, b"0")  # may take 15 ms: the kernel waits for all CPUs to notice. Why empty ones are kept ready
     close_all(preparation.cgroups)
     six = ground.way_out is not None and diversion.host_has_six()
     linux.unshare(NAMESPACES)
-    linux.loopback_up()
-    listener, service = _listen(RUNTIME_API), _listen(SERVICE_API)
-    linux.add_loopback_address(diversion.HOME)
-    more = diversion.open_way_out(ground.way_out, six) if ground.way_out else []
-    daemon = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
-    daemon.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _DATAGRAMS)
-    daemon.bind(XRAY_DAEMON)
+    doors = open_doors(ground.way_out, six)
     linux.mount("proc", "/proc", "proc", _PROC, "hidepid=2")
     for path in ground.masked:
         linux.mount("/dev/null", path, None, linux.MS_BIND)
     socket.sethostname(preparation.hostname)
-    return [listener, daemon, service, *more], *_fork_runtime(ground, preparation.uid)
+    return doors, *_fork_runtime(ground, preparation.uid)
+
+
+def open_doors(way_out: dict[str, bytes] | None, six: bool) -> list[socket.socket]:
+    """Bring this network namespace up. Gives the sockets for the service: the Runtime API's listener, the X-Ray
+    daemon's, the listener of the service's own API, and those of the way out. `six`: see `diversion`."""
+    linux.loopback_up()
+    listener, service = _listen(RUNTIME_API), _listen(SERVICE_API)
+    linux.add_loopback_address(diversion.HOME)
+    more = diversion.open_way_out(way_out, six) if way_out else []
+    daemon = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+    daemon.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _DATAGRAMS)
+    daemon.bind(XRAY_DAEMON)
+    return [listener, daemon, service, *more]
 
 
 @dataclass
@@ -279,12 +288,12 @@ def _drop_to_user(ground: Ground, uid: int) -> None:
         if not uid:
             raise
         return  # a host that refuses user namespaces: the runtime sees the host's number instead
-    _write_proc(ground.proc, "self/setgroups", b"deny")
-    _write_proc(ground.proc, "self/uid_map", b"%d %d 1" % (ground.guest_uid, uid))
-    _write_proc(ground.proc, "self/gid_map", b"%d %d 1" % (ground.guest_gid, uid))
+    write_proc(ground.proc, "self/setgroups", b"deny")
+    write_proc(ground.proc, "self/uid_map", b"%d %d 1" % (ground.guest_uid, uid))
+    write_proc(ground.proc, "self/gid_map", b"%d %d 1" % (ground.guest_gid, uid))
 
 
-def _write_proc(proc: int, name: str, value: bytes) -> None:
+def write_proc(proc: int, name: str, value: bytes) -> None:
     descriptor = os.open(name, os.O_WRONLY | os.O_CLOEXEC, dir_fd=proc)
     try:
         os.write(descriptor, value)
@@ -293,14 +302,21 @@ def _write_proc(proc: int, name: str, value: bytes) -> None:
 
 
 def _watch(
-    ground: Ground, status: Channel, runtime: Channel, bell: Bell, child: int, company: Company | None
+    ground: Ground,
+    status: Channel,
+    runtime: Channel,
+    bell: Bell,
+    child: int,
+    company: Company | None,
+    copies: Copies | None,
 ) -> NoReturn:
     """Be pid 1 with no privilege left: reap orphans, tell how the runtime ended, and hand out sockets of this network
     namespace, which the service connects to what listens here (it is the way telemetry takes to an extension).
 
     With extensions, the runtime's end is not yet ours: they are to hear of it. And the one privilege to send the
     runtime, another user's process, a signal is kept."""
-    _keep([status.fileno(), runtime.fileno(), bell.heard, bell.rung], company)
+    keeper = [copies.keeper.fileno()] if copies else []
+    _keep([status.fileno(), runtime.fileno(), bell.heard, bell.rung, *keeper], company)
     bell = Bell(5, 6)
     service = Channel(socket.socket(fileno=3))
     service.sock.setblocking(False)
@@ -310,6 +326,9 @@ def _watch(
     poll = select.poll()
     poll.register(woken, select.POLLIN)
     poll.register(3, select.POLLIN)
+    if copies:
+        copies.keeper = Channel(socket.socket(fileno=7))
+        poll.register(7, select.POLLIN)
     if company:
         linux.prctl(linux.PR_SET_KEEPCAPS, 1)
     if ground.init_uid:
@@ -334,17 +353,23 @@ def _watch(
         elif company and pid in company.processes:
             process = company.processes.pop(pid)
             os.write(3, guest.end_of(result, process.report, process.name))
+        elif copies and pid:
+            copies.ended(pid, result)
         if pid:
             continue
         for descriptor, _ in poll.poll():
             if descriptor == woken:
                 os.read(woken, 4096)
+            elif descriptor == 7:
+                if not (copies and copies.obey()):
+                    poll.unregister(7)
             elif not _obey(service, running, bell, company):
                 poll.unregister(3)
 
 
 def _keep(descriptors: list[int], company: Company | None) -> None:
     """Of all descriptors these alone, as 3, 4 and so on, and those of the company after them."""
+    given = len(descriptors)
     if company:
         descriptors = [*descriptors, company.gate, *[process.report for process in company.processes.values()]]
     first, end = 3, 3 + len(descriptors)
@@ -352,8 +377,8 @@ def _keep(descriptors: list[int], company: Company | None) -> None:
     for number, descriptor in enumerate(moved, first):
         os.dup2(descriptor, number)
     if company:
-        company.gate = first + 4
-        for number, process in enumerate(company.processes.values(), first + 5):
+        company.gate = first + given
+        for number, process in enumerate(company.processes.values(), first + given + 1):
             process.report = number
     os.dup2(os.open("/dev/null", os.O_RDWR), 0)
     os.dup2(0, 1)

@@ -85,6 +85,24 @@ class Start:
     ephemeral_storage: int
     command: Command | None
     tmp_of: int | None = None  # the id of a sandbox that has ended, whose /tmp it gets
+    template: bool = False  # it may be held, and copied from then on
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Hold the runtime of a sandbox that was started as a template; answered by "held" or "unfit", then by "template"
+    once the service has let it go on to its fork."""
+
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """Make a sandbox that is a copy of a template, with the descriptors of `Start`, and the template's sizes."""
+
+    id: int
+    of: int
+    variables: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,12 +183,20 @@ def _reach(body: dict[str, Any]) -> Reach | None:
     return Reach(allowed, refused)
 
 
-def request(body: dict[str, Any], descriptors: int) -> Start | Warm | End:
+def request(body: dict[str, Any], descriptors: int) -> Start | Copy | Hold | Warm | End:
     """The request in a packet that came with this many descriptors. Raises Malformed."""
     kind = body.get("type")
-    _require(descriptors in ((2, 3) if kind == "start" else (0,)), "number of descriptors")
+    _require(descriptors in ((2, 3) if kind in ("start", "copy") else (0,)), "number of descriptors")
     if kind == "start":
         return _start(body)
+    if kind == "copy":
+        return Copy(
+            _id(body),
+            _number(body, "of", range(1, 2**53)),
+            _variables(_mapping(body, "variables")),
+        )
+    if kind == "hold":
+        return Hold(_id(body))
     if kind == "warm":
         return Warm(_matching(body.get("runtime"), RUNTIME, "runtime"), _command(body))
     _require(kind == "end", "type")
@@ -189,6 +215,7 @@ def _start(body: dict[str, Any]) -> Start:
         _number(body, "ephemeral_storage", STORAGE),
         _command(body),
         None if body.get("tmp_of") is None else _number(body, "tmp_of", IDS),
+        body.get("template") is True,
     )
 
 

@@ -47,6 +47,7 @@ _HIDDEN = ("usr/local", "usr/src", "usr/games")  # the operator's own, not the d
 _FORK_SERVER_FILES = (
     "linux.py",
     "channel.py",
+    "copies.py",
     "guest.py",
     "inside.py",
     "diversion.py",

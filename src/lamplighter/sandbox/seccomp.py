@@ -65,7 +65,7 @@ EXAMINED = "socket/41/198 socketpair/53/199 clone/56/220 personality/135/92 ioct
 
 NEWEST = 469  # the last call we have looked at; later ones get ENOSYS, so that programs fall back
 
-KILL_PROCESS, ERRNO, ALLOW = 0x80000000, 0x00050000, 0x7FFF0000
+KILL_PROCESS, ERRNO, TRACE, ALLOW = 0x80000000, 0x00050000, 0x7FF00000, 0x7FFF0000
 _EPERM, _ENOSYS, _EAFNOSUPPORT, _EPROTONOSUPPORT = 1, 38, 97, 93
 
 _AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
@@ -75,6 +75,11 @@ _NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16  # offsets in struct seccomp_data
 
 _AF_UNIX, _AF_INET, _AF_INET6, _AF_NETLINK = 1, 2, 10, 16
 _CLONE_NEW = 0x7E020000  # every CLONE_NEW* flag
+# The fork that makes a copy of a template (`keeper.py`): new namespaces (user, mount, pid, net, ipc, uts), the
+# template's own parent, and the flags of the C library's fork. It passes for who is held by a tracer, and does not
+# exist otherwise.
+COPY_FLAGS = 0x10000000 | 0x00020000 | 0x20000000 | 0x40000000 | 0x08000000 | 0x04000000 | 0x8000
+COPY = COPY_FLAGS | 0x01000000 | 0x00200000 | 17
 _TERMINAL_IOCTLS = (0x5412, 0x541C, 0x5423)  # TIOCSTI, TIOCLINUX, TIOCSETD: ways to type into someone's terminal
 
 
@@ -138,6 +143,7 @@ def program(machine: str) -> bytes:
         ("refuse", ERRNO | _EPERM),
         ("clone3", ERRNO | _ENOSYS),  # its flags are behind a pointer; C libraries fall back to clone
         ("unknown", ERRNO | _ENOSYS),
+        ("traced", TRACE),
         ("family", ERRNO | _EAFNOSUPPORT),
         ("transport", ERRNO | _EPROTONOSUPPORT),
         ("kill", KILL_PROCESS),
@@ -173,10 +179,11 @@ def _argument(out: _Program, index: int) -> None:
 
 def _examine(out: _Program) -> None:
     """The bodies for calls that depend on their arguments; each ends in a jump."""
-    out.label("clone")  # threads and processes, but no namespaces
+    out.label("clone")  # threads and processes, but no namespaces, save for a template held by its keeper
     _argument(out, 0)
     out.unless(_IF_ANY_BIT, _CLONE_NEW, "allow")
-    out.jump("refuse")
+    out.unless(_IF_EQUAL, COPY, "refuse")
+    out.jump("traced")
 
     out.label("personality")  # 0 and "tell me"; others switch address randomisation off or bring old semantics back
     _argument(out, 0)

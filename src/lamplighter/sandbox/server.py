@@ -25,15 +25,17 @@ from pathlib import Path
 from typing import Any
 
 from lamplighter.model.command import Command
-from lamplighter.sandbox import linux
+from lamplighter.sandbox import linux, netlink
 from lamplighter.sandbox.cgroup import Cgroup, Cgroups, hierarchies
 from lamplighter.sandbox.channel import Channel, Malformed, close_all
 from lamplighter.sandbox.code import Code
-from lamplighter.sandbox.messages import Configuration, End, Start, Warm, configuration, request
+from lamplighter.sandbox.messages import Configuration, Copy, End, Hold, Start, Warm, configuration, request
 from lamplighter.sandbox.probe import enter_user_namespace
 from lamplighter.sandbox.sizes import limits
 from lamplighter.sandbox.spawn import ForkServerProcess, spawn
+from lamplighter.sandbox.templates import Templates, Watched
 from lamplighter.sandbox.tmp import PLACE, HostTmp, Kept, MemoryTmp, Tmp
+from lamplighter.sandbox.tracing import SUPPORTED
 
 SANDBOXES_LIMIT = 4096
 RETRY = 0.01  # seconds until the next try to remove a cgroup whose last process is still on its way out
@@ -58,12 +60,15 @@ class Record:
     slot: int
     home: ForkServerProcess
     cgroup: Cgroup
-    orders: Channel
+    orders: Channel | None  # None: it has all it gets, or is a copy, which gets it another way
     line: deque["Record"]
     id: int | None = None
     code: str = ""
     tmp: Tmp | None = None  # once it has its order
     keep_tmp: bool = True
+    copied: bool = False  # of a template
+    memory_size: int = 0  # of a template, and the next
+    ephemeral_storage: int = 0
 
 
 @dataclass(slots=True)
@@ -100,6 +105,15 @@ class Server:
         self._refill_at: float | None = None
         self._leaving: list[Cgroup] = []  # to be removed once empty
         self._dying: list[int] = []  # killed fork servers, to be reaped
+        self._templates = Templates(
+            self._selector,
+            self._channel.send,
+            self._ended,
+            self._refill_now,
+            self._dying,
+            netlink.plan(told.reach).prepared() if told.reach is not None and self._isolated else None,
+            self._thaw_copies,
+        )
         self._pid_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
 
     def serve(self) -> None:
@@ -109,6 +123,10 @@ class Server:
         while True:
             self._watch_writes()
             for key, events in self._selector.select(self._patience()):
+                if isinstance(key.data, Watched):
+                    if self._selector.get_map().get(key.fd) is not None:  # else gone since the list was made
+                        key.data.ready()
+                    continue
                 forkserver: ForkServerProcess | None = key.data
                 if forkserver and self._forkservers.get(forkserver.runtime) is not forkserver:
                     continue  # lost since the list was made
@@ -146,6 +164,8 @@ class Server:
 
     def _watch_writes(self) -> None:
         for key in list(self._selector.get_map().values()):
+            if isinstance(key.data, Watched):
+                continue
             channel = key.data.channel if key.data else self._channel
             wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if channel.pending else 0)
             if wanted != key.events:
@@ -155,7 +175,7 @@ class Server:
         for group in self._leaving:
             group.thaw()  # the service may have frozen it a moment after it was killed
         self._leaving = [group for group in self._leaving if not group.remove()]
-        self._dying = [pid for pid in self._dying if os.waitpid(pid, os.WNOHANG)[0] == 0]
+        self._dying[:] = [pid for pid in self._dying if os.waitpid(pid, os.WNOHANG)[0] == 0]
 
     def _read(self, channel: Channel, forkserver: ForkServerProcess | None) -> bool:
         """Take one packet; False at end of file."""
@@ -192,6 +212,13 @@ class Server:
                 except OSError as error:
                     where = f" ({error.filename})" if error.filename else ""
                     self._refuse(asked.id, f"{error.strerror}{where}", error.errno)
+            case Hold():
+                self._hold(asked)
+            case Copy():
+                try:
+                    self._copy(asked, descriptors)
+                except OSError as error:
+                    self._refuse(asked.id, str(error.strerror), error.errno)
             case Warm():
                 with contextlib.suppress(OSError):  # its first start will say what is wrong
                     if asked.runtime in self._told.runtimes:
@@ -229,6 +256,7 @@ class Server:
                 "variables": asked.variables,
                 "command": asked.command and asked.command.words,
                 "frames": len(descriptors) == 3,
+                "template": asked.template and SUPPORTED,
                 "places": self._code.places(asked.code, asked.layers, tmp.place, runtime.client, runtime.sdk)
                 if isinstance(tmp, HostTmp)
                 else {},
@@ -243,15 +271,22 @@ class Server:
                 tmp.drop()
             raise
         record.id, record.tmp, record.code = asked.id, tmp, asked.code
+        record.memory_size, record.ephemeral_storage = asked.memory_size, asked.ephemeral_storage
         self._numbers[asked.id] = record.number
         record.cgroup.limit(limits(asked.memory_size))
+        assert record.orders is not None
         record.orders.send(order, [*descriptors, *mounts])
-        record.orders.close()
+        if not order["template"]:
+            record.orders.close()
+            record.orders = None
         descriptors.clear()  # the channel has closed them
+        self._started(record)
+
+    def _started(self, record: Record) -> None:
         gauge, cpu, freezer = record.cgroup.memory_gauge(), record.cgroup.cpu_control(), record.cgroup.freezer()
         told = {"gauge": gauge is not None, "cpu": cpu and cpu[1], "freezer": freezer and freezer[1]}
         self._channel.send(
-            {"type": "started", "id": asked.id, **told},
+            {"type": "started", "id": record.id, **told},
             [*([] if gauge is None else [gauge]), *([cpu[0]] if cpu else []), *([freezer[0]] if freezer else [])],
         )
         self._refill_at = time.monotonic() + REFILL_DELAY
@@ -276,12 +311,78 @@ class Server:
         number = self._numbers.get(asked.id)
         if number is not None:
             self._records[number].keep_tmp = asked.keep_tmp
-            self._records[number].cgroup.thaw()
-            self._records[number].home.channel.send({"end": number})
+            record = self._records[number]
+            record.cgroup.thaw()
+            if record.copied:
+                self._templates.end(number)
+            else:
+                self._templates.forget(number)  # what a keeper holds can't die
+                record.home.channel.send({"end": number})
             return
         if asked.id in self._kept and not asked.keep_tmp:
             self._drop(self._kept.pop(asked.id))
         self._channel.send({"type": "ended", "id": asked.id, "keeps_tmp": asked.id in self._kept})
+
+    def _hold(self, asked: Hold) -> None:
+        record = self._records.get(self._numbers.get(asked.id, 0))
+        if record is None or record.orders is None:
+            self._channel.send({"type": "unfit", "id": asked.id, "reason": "this host can't hold a process"})
+            return
+        orders, record.orders = record.orders, None
+        self._templates.hold(record.number, asked.id, orders)
+
+    def _copy(self, asked: Copy, descriptors: list[int]) -> None:
+        """A sandbox that is a copy of a template: it has a cgroup from here, and all else from the keeper."""
+        if asked.id in self._numbers:
+            self._refuse(asked.id, "this id is in use")
+            return
+        template = self._records.get(self._numbers.get(asked.of, 0))
+        spares = None if template is None else self._templates.spares(template.number)
+        if template is None or spares is None:
+            self._refuse(asked.id, "its template is gone")
+            return
+        if not spares and not self._free_slots:
+            self._refuse(asked.id, f"this server runs its {SANDBOXES_LIMIT} sandboxes already")
+            return
+        record = spares.popleft() if spares else self._prepare_copy(template, spares)
+        record.id = asked.id
+        self._numbers[asked.id] = record.number
+        ends = list(descriptors)
+        descriptors.clear()  # the channel closes them
+        self._templates.go(template.number, record.number, asked.variables, ends)
+        self._started(record)
+
+    def _prepare_copy(self, template: Record, line: deque[Record]) -> Record:
+        """It can be told to go at once, however long it takes to be made."""
+        slot = self._free_slots.popleft()
+        self._last_number += 1
+        try:
+            cgroup = self._cgroups.make(f"{slot}-{self._last_number}")
+            cgroup.limit(limits(template.memory_size))
+        except OSError:
+            self._free_slots.append(slot)
+            raise
+        record = Record(self._last_number, slot, template.home, cgroup, None, line, copied=True)
+        self._records[record.number] = record
+        order = {"ephemeral_storage": template.ephemeral_storage, "hostname": f"169-254-{slot >> 8}-{slot & 255}"}
+        self._templates.prepare(template.number, record.number, order, cgroup.take_procs())
+        return record
+
+    def _refill_copies(self) -> None:
+        for number, spares in self._templates.held:
+            if not spares and self._free_slots:
+                try:
+                    spares.append(self._prepare_copy(self._records[number], spares))
+                except OSError:
+                    return  # the next start says what is wrong
+
+    def _thaw_copies(self, line: deque[Record]) -> None:
+        for record in self._records.values():
+            if record.copied and record.line is line:
+                record.cgroup.thaw()
+
+    def _refill_now(self) -> None:
+        self._refill_at = time.monotonic()
 
     def _prepare(self, home: ForkServerProcess, kept: Kept | None = None) -> Record:
         """An empty sandbox. It can be given its order at once, however long it takes to come up."""
@@ -330,6 +431,7 @@ class Server:
         if not self._isolated:
             return
         self._refill_standing()
+        self._refill_copies()
         for runtime, home in self._forkservers.items():
             waiting = self._empty[runtime]
             while len(waiting) < EMPTY_KEPT and self._free_slots:
@@ -354,6 +456,7 @@ class Server:
                     record = empty.popleft() if empty else self._prepare(home)
                 except OSError:
                     break
+                assert record.orders is not None
                 record.orders.send({"wait": demand.command.words, "variables": demand.command.waiting})
                 record.line = demand.standing
                 demand.standing.append(record)
@@ -387,14 +490,19 @@ class Server:
     def _ended(self, number: int, reason: str | None = None) -> None:
         """A sandbox is gone: give its resources back, and tell the service if it knew it."""
         record = self._records.pop(number)
-        record.orders.close()
+        if record.orders is not None:
+            record.orders.close()
+        self._templates.forget(number)
         if record.tmp is None or not record.tmp.in_memory:
             self._leave(record.cgroup)
         if record.id is None:
             self._free_slots.append(record.slot)
             record.line.remove(record)
+        elif record.tmp is None:  # a copy, whose /tmp has gone with it
+            self._free_slots.append(record.slot)
+            del self._numbers[record.id]
+            self._channel.send({"type": "ended", "id": record.id, "reason": reason, "keeps_tmp": False})
         else:
-            assert record.tmp is not None
             kept = Kept(record.slot, record.code, record.tmp, record.cgroup if record.tmp.in_memory else None)
             if record.keep_tmp:
                 self._kept[record.id] = kept

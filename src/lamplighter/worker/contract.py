@@ -10,7 +10,7 @@ from lamplighter.model.functions import FunctionVersion
 from lamplighter.model.invocation import Invocation, Outcome
 from lamplighter.worker.stream import Stream
 
-Initialization = Literal["on-demand", "provisioned-concurrency"]  # as in AWS_LAMBDA_INITIALIZATION_TYPE
+Initialization = Literal["on-demand", "provisioned-concurrency", "snap-start"]  # as in AWS_LAMBDA_INITIALIZATION_TYPE
 
 
 class Environment(Protocol):

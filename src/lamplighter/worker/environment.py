@@ -17,6 +17,7 @@ from functools import partial
 from typing import Literal, NamedTuple
 
 from lamplighter.model.clock import Clock
+from lamplighter.model.errors import SnapStartException, SnapStartTimeoutException
 from lamplighter.model.functions import FunctionVersion
 from lamplighter.model.invocation import Invocation, Outcome
 from lamplighter.model.usage import Observe
@@ -88,6 +89,9 @@ class LiveEnvironment:
         self._on_end = on_end
         self._figures = Figures(function, logs, platform, clock, observe, initialization)
         self._init_limit = init_limit
+        self._restored = initialization == "snap-start"  # sandboxes are copies of a template: no init, but a restore
+        self._ran = 0.0  # since when, on the clock
+        self._refusal: SnapStartException | SnapStartTimeoutException | None = None  # why it could not be restored
         self._loop = asyncio.get_running_loop()
         self._state = State.INIT
         self._metadata = metadata
@@ -140,7 +144,10 @@ class LiveEnvironment:
 
     async def begin(self) -> None:
         """Start the sandbox, and with it INIT. Raises SandboxError."""
-        self._platform.init_started("init")
+        if self._restored:
+            self._platform.restore_started()
+        else:
+            self._platform.init_started("init")
         await self._start()
 
     async def initialized(self) -> bool:
@@ -155,7 +162,7 @@ class LiveEnvironment:
 
     async def run(self, invocation: Invocation, stream: Stream | None = None) -> Outcome:
         if self._state is State.DEAD:
-            raise WorkerError("the environment is gone")
+            raise self._refusal or WorkerError("the environment is gone")
         if self._invocation is not None:
             raise WorkerError("an environment runs one invocation at a time")
         self._invocation = invocation
@@ -212,11 +219,14 @@ class LiveEnvironment:
             self._give()
         else:
             self._limit_cpu()
-            duration = self._figures.init_done()
+            duration = self._figures.restored(self._ran) if self._restored else self._figures.init_done()
             if self._logs.wanted:
                 self._drain()  # what was written in init comes before the first START
             self._company.tell(self._platform.extension)
-            self._platform.init_ended("init", "success", None, duration)
+            if self._restored:
+                self._platform.restore_ended("success", None, duration)
+            else:
+                self._platform.init_ended("init", "success", None, duration)
             self._tell_init()
             if self._invocation is not None:
                 self._open()
@@ -455,6 +465,11 @@ class LiveEnvironment:
             self._fail(Signal.INIT_FAILED, payload, "error", error_type, error_type=noticed)
             return
         duration = self._figures.init_time()
+        if self._restored:
+            self._platform.restore_ended(status, error_type, duration)
+            self._refusal = failures.not_restored(status)
+            self._die(Signal.ENDED)
+            return
         self._platform.init_ended("init", status, error_type, duration)
         self._figures.init_failed(duration, status, error_type)
         self._state = follow(self._state, Signal.INIT_FAILED)
@@ -510,6 +525,8 @@ class LiveEnvironment:
         self._company = Company(self, self.function, sandbox, self._logs, self._clock)
         self._reason = "spindown"
         self._api = RuntimeApi(self, self._metadata, self._company.api)
+        self._api.restoring = self._restored
+        self._ran = self._clock.monotonic()
         self._logs.attach(sandbox.output, sandbox.frames)
         await self._api.open(sandbox.runtime_api)
         self._daemon.open(sandbox.xray_daemon)
@@ -574,7 +591,7 @@ class LiveEnvironment:
 
     def _die(self, signal: Signal, reason: str = "the environment was ended") -> None:
         """No invocation from here on; take everything down. `reason`: for one that is still waiting."""
-        self._figures.unused(self._state is State.INIT and self._sandbox is not None)
+        self._figures.unused(self._state is State.INIT and self._sandbox is not None and not self._restored)
         self._state = follow(self._state, signal)
         self._deadline.clear()
         self._tell_init()
@@ -584,7 +601,7 @@ class LiveEnvironment:
             if self._outcome is not None:
                 self._settle()  # answered; only its log's tail is not complete
             elif self._answer is not None:
-                self._answer.fail(WorkerError(reason))
+                self._answer.fail(self._refusal or WorkerError(reason))
             self._free()
 
     async def _take_down(self) -> None:

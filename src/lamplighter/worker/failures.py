@@ -7,6 +7,7 @@ import re
 
 import orjson
 
+from lamplighter.model.errors import SnapStartException, SnapStartTimeoutException
 from lamplighter.sandbox.contract import Exit
 from lamplighter.worker.stream import STREAM_LIMIT
 
@@ -98,6 +99,15 @@ def timed_out(request_id: str, timeout: int) -> bytes:
     """`timeout`: seconds, the function's."""
     message = f"RequestId: {request_id} Error: Task timed out after {timeout:.2f} seconds"
     return orjson.dumps({"errorType": TIMED_OUT, "errorMessage": message})
+
+
+def not_restored(status: str) -> SnapStartException | SnapStartTimeoutException:
+    """`status`: error or timeout."""
+    if status == "timeout":
+        return SnapStartTimeoutException("Lambda couldn't restore the snapshot within the timeout limit.")
+    return SnapStartException(
+        "The afterRestore() runtime hook encountered an error. For more information, check the Amazon CloudWatch logs."
+    )
 
 
 def truncated(request_id: str) -> bytes:

@@ -10,7 +10,7 @@ from lamplighter.model.invocation import Invocation
 from lamplighter.model.usage import Initialized, Observe, Ran
 from lamplighter.sandbox.contract import Sandbox
 from lamplighter.worker.logs import Logs
-from lamplighter.worker.platform_events import Status
+from lamplighter.worker.platform_events import Restore, Status
 from lamplighter.worker.platform_log import PlatformLog
 from lamplighter.worker.stream import Stream
 
@@ -38,6 +38,7 @@ class Figures:
         self._loop = asyncio.get_running_loop()
         self._init_began = 0.0
         self._init_duration: float | None = None  # until a REPORT has named it
+        self._restore: Restore | None = None  # likewise
         self._began = 0.0
         self._told: tuple[float, float, int] | None = None  # of the answer: first and last byte, size
         self._failed = False  # the answer is an error
@@ -58,6 +59,12 @@ class Figures:
     def init_done(self) -> float:
         """Its duration, which the next REPORT names."""
         self._init_duration = duration = self.init_time()
+        return duration
+
+    def restored(self, began: float) -> float:
+        """The duration of a restore, which the next REPORT names. `began`: on the clock, when the copy ran."""
+        duration = self.init_time()
+        self._restore = Restore(duration, (self._clock.monotonic() - began) * 1000)
         return duration
 
     def init_failed(self, duration: float, status: Literal["error", "timeout"], error_type: str | None) -> None:
@@ -125,11 +132,11 @@ class Figures:
             if self._platform.detailed and over is None:
                 done: Status = "failure" if noticed and status == "error" else status
                 self._platform.runtime_done(invocation, done, error_type, duration, self._told)
-            self._platform.reported(invocation, status, error_type, duration, peak, init, noticed)
+            self._platform.reported(invocation, status, error_type, duration, peak, init, noticed, self._restore)
         if self._observe is not None:
             self._observe(self._usage(invocation, stream, status, error_type, duration, extensions, peak, noticed))
         self._told, self._failed = None, False
-        self._init_duration = None
+        self._init_duration = self._restore = None
 
     def _usage(
         self,

@@ -28,6 +28,18 @@ def init_start(function: FunctionVersion) -> bytes:
     return line.encode()
 
 
+def restore_start(function: FunctionVersion) -> bytes:
+    return b"RESTORE_START" + init_start(function).removeprefix(b"INIT_START")
+
+
+def restore_report(duration: float, status: str, error_type: str | None) -> bytes:
+    """`status`: success shows the duration alone."""
+    line = f"RESTORE_REPORT Restore Duration: {duration:.2f} ms"
+    if status != "success":
+        line += f"\tStatus: {status}" + (f"\tError Type: {error_type}" if error_type else "")
+    return line.encode()
+
+
 def init_report(duration: float, phase: str, error_type: str | None) -> bytes:
     """Of a failed init; `error_type` None: it took too long."""
     line = f"INIT_REPORT Init Duration: {duration:.2f} ms\tPhase: {phase}\tStatus: "
@@ -46,8 +58,10 @@ def end_and_report(
     init_duration: float | None,
     status: str,
     trace_id: str | None = None,
+    restore: tuple[float, float] | None = None,
 ) -> bytes:
-    """`memory_size` in MB, `memory_peak` in bytes; `trace_id` where tracing is active.
+    """`memory_size` in MB, `memory_peak` in bytes; `trace_id` where tracing is active; `restore`: its duration, and
+    what of it is billed.
 
     Init is billed with the first invocation (AWS: since 2025-08)."""
     line = (
@@ -59,6 +73,8 @@ def end_and_report(
         line += f"Max Memory Used: {math.ceil(memory_peak / 1048576)} MB\t"
     if init_duration is not None:
         line += f"Init Duration: {init_duration:.2f} ms\t"
+    if restore is not None:
+        line += f"Restore Duration: {restore[0]:.2f} ms\tBilled Restore Duration: {math.ceil(restore[1])} ms\t"
     line += status
     sampled = trace_id and _SAMPLED.fullmatch(trace_id)
     if sampled:

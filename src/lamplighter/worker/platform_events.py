@@ -6,7 +6,7 @@ memory in bytes as it comes from cgroups.
 
 import math
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import orjson
 
@@ -18,6 +18,14 @@ from lamplighter.worker.log_lines import runtime_version
 Status = Literal["success", "failure", "error", "timeout"]
 Phase = Literal["init", "invoke"]
 Record = dict[str, Any]
+
+
+class Restore(NamedTuple):
+    """Milliseconds: of all of it, and of what is billed, the runtime's own part with its hooks."""
+
+    duration: float
+    billed: float
+
 
 DEBUG, INFO, WARN = 10, 20, 30
 SYSTEM_LEVELS = {"DEBUG": DEBUG, "INFO": INFO, "WARN": WARN}
@@ -71,6 +79,19 @@ def init_report(initialization: str, phase: Phase, status: Status, error_type: s
     return init_done(initialization, phase, status, error_type) | {"metrics": {"durationMs": _ms(duration)}}
 
 
+def restore_start(function: FunctionVersion, instance: str) -> Record:
+    shown = init_start(function, "snap-start", "init", instance)
+    return {name: value for name, value in shown.items() if name not in ("initializationType", "phase")}
+
+
+def restore_done(status: Status, error_type: str | None) -> Record:
+    return _shown(status=status, errorType=error_type)
+
+
+def restore_report(status: Status, error_type: str | None, duration: float) -> Record:
+    return restore_done(status, error_type) | {"metrics": {"durationMs": _ms(duration)}}
+
+
 def start(invocation: Invocation, version: str) -> Record:
     return _shown(
         requestId=invocation.request_id,
@@ -114,6 +135,7 @@ def report(
     memory_size: int,
     memory_peak: int | None,
     init_duration: float | None,
+    restore: Restore | None = None,
 ) -> Record:
     metrics = _shown(
         durationMs=_ms(duration),
@@ -121,6 +143,8 @@ def report(
         memorySizeMB=memory_size,
         maxMemoryUsedMB=None if memory_peak is None else math.ceil(memory_peak / 1048576),
         initDurationMs=None if init_duration is None else _ms(init_duration),
+        restoreDurationMs=None if restore is None else _ms(restore.duration),
+        billedRestoreDurationMs=None if restore is None else math.ceil(restore.billed),
     )
     return _shown(
         requestId=invocation.request_id,

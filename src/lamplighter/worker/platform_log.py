@@ -12,7 +12,7 @@ from lamplighter.model.functions import FunctionVersion
 from lamplighter.model.invocation import Invocation
 from lamplighter.worker import log_lines, platform_events
 from lamplighter.worker.logs import Logs
-from lamplighter.worker.platform_events import Phase, Record, Status
+from lamplighter.worker.platform_events import Phase, Record, Restore, Status
 
 
 class Subscribers(Protocol):
@@ -62,6 +62,19 @@ class PlatformLog:
             self._logs.write(log_lines.init_start(self._function))
         self._begun = self._clock.now(), phase
         self._tell("platform.initStart", lambda: self._init_start(phase))
+
+    def restore_started(self) -> None:
+        if not self._json and self._logs.wanted:
+            self._logs.write(log_lines.restore_start(self._function))
+        self._begun = self._clock.now(), "init"
+        self._tell("platform.restoreStart", lambda: platform_events.restore_start(self._function, self._instance))
+
+    def restore_ended(self, status: Status, error_type: str | None, duration: float) -> None:
+        """`duration`: milliseconds."""
+        if not self._json and self._logs.wanted:
+            self._logs.write(log_lines.restore_report(duration, status, error_type))
+        self._tell("platform.restoreRuntimeDone", lambda: platform_events.restore_done(status, error_type))
+        self._tell("platform.restoreReport", lambda: platform_events.restore_report(status, error_type, duration))
 
     def init_ended(self, phase: Phase, status: Status, error_type: str | None, duration: float) -> None:
         """`duration`: milliseconds."""
@@ -124,6 +137,7 @@ class PlatformLog:
         memory_peak: int | None,
         init_duration: float | None,
         noticed: bool,
+        restore: Restore | None = None,
     ) -> None:
         """The invocation's last word. `noticed`: the failure is one that the service saw, not a handler's own."""
         memory = self._function.memory_size
@@ -137,14 +151,17 @@ class PlatformLog:
                 log_lines.status(status, error_type) if noticed else "",
             )
             if self._traced:  # the line about the trace belongs to the REPORT, as one event
-                self._logs.write(*log_lines.end_and_report(*shown, invocation.trace_id).split(b"\n", 1))
-            else:
+                line = log_lines.end_and_report(*shown, invocation.trace_id, restore)
+                self._logs.write(*line.split(b"\n", 1))
+            elif restore is None:
                 self._logs.later(log_lines.end_and_report, *shown)
+            else:
+                self._logs.later(log_lines.end_and_report, *shown, None, restore)
         if self.detailed:
             self._tell(
                 "platform.report",
                 lambda: platform_events.report(
-                    invocation, status, error_type, duration, memory, memory_peak, init_duration
+                    invocation, status, error_type, duration, memory, memory_peak, init_duration, restore
                 ),
             )
 

@@ -16,6 +16,7 @@ import base64
 import binascii
 import socket
 from collections import deque
+from collections.abc import Callable
 from typing import Protocol, cast
 
 import httptools
@@ -38,7 +39,7 @@ _RESTORE_NEXT = _PREFIX + b"restore/next"
 _RESTORE_ERROR = _PREFIX + b"restore/error"
 
 _STARTED, _READY, _RUNNING, _RESPONDED, _INIT_FAILED = "Started", "Ready", "Running", "ResponseSent", "InitError"
-_RETIRED = "Terminated"
+_RETIRED, _RESTORING = "Terminated", "Restoring"
 
 _CONNECTIONS = 32  # of one environment; more are closed at once
 _HEAD_LIMIT = 1_114_112  # an X-Ray cause alone may be 1 MB
@@ -88,6 +89,7 @@ def _refusal(status: str, error_type: str, message: str) -> bytes:
     return _reply(status, orjson.dumps({"errorMessage": message, "errorType": error_type}))
 
 
+_RESTORED = _reply("200 OK", b"")
 _ACCEPTED = _reply("202 Accepted", b'{"status":"OK"}')
 _PONG = _reply("200 OK", b"pong", "text/plain; charset=utf-8")
 _SUBSCRIBED = _reply("200 OK", b'"OK"')
@@ -122,6 +124,8 @@ class RuntimeApi:
         self.uploading: _Connection | None = None  # the one whose body is kept: the last to begin; others' are dropped
         self.stream: Stream | None = None  # where the current invocation's answer goes, as long as it may be streamed
         self.phase = _STARTED
+        self.on_restore: Callable[[], None] | None = None  # told when a template's runtime waits to be restored
+        self.restoring = False  # the runtime is a copy, and has not asked for its first event
         self._request_id = b""
         self._event: tuple[bytes, bytes] | None = None  # given, but nobody has asked yet
         self._server: asyncio.Server | None = None
@@ -222,9 +226,22 @@ class RuntimeApi:
     def refuse_init_error(self) -> bytes | None:
         return None if self.phase == _STARTED else self._out_of_turn(_INIT_FAILED)
 
-    def refuse_restore(self, error: bool) -> bytes:
-        """Nothing to restore in an environment that was not made from a snapshot."""
-        return self._out_of_turn("RestoreError" if error else "Restoring")
+    def restore_next(self, connection: "_Connection") -> bytes | None:
+        """The runtime of a template is ready to be copied; the reply if it is a refusal, else it comes in time."""
+        if self.on_restore is None or self.phase != _STARTED:
+            return self._out_of_turn("Restoring")
+        self.phase = _RESTORING
+        self.waiting.append(connection)
+        self.on_restore()
+        return None
+
+    def restore(self) -> None:
+        """Let the runtime of a template go on."""
+        while self.waiting:
+            self.waiting.popleft().deliver(_RESTORED, b"")
+
+    def refuse_restore_error(self) -> bytes | None:
+        return None if self.restoring and self.phase == _STARTED else self._out_of_turn("RestoreError")
 
     def answer(self, body: bytes | None, failed: bool) -> bytes:
         """Take the answer; `body` None: it was too large."""
@@ -461,7 +478,7 @@ class _Connection(asyncio.Protocol):
         if url == _INIT_ERROR:
             return self._api.refuse_init_error()
         if url == _RESTORE_ERROR:
-            return self._api.refuse_restore(error=True)
+            return self._api.refuse_restore_error()
         if url == metadata.PATH:
             return metadata.WRONG_METHOD
         return _WRONG_METHOD if url in (_RESTORE_NEXT, b"/ping", *PATHS) else _NOT_FOUND
@@ -488,7 +505,11 @@ class _Connection(asyncio.Protocol):
             elif self._url == metadata.PATH and self._api.metadata is not None:
                 self._reply_idle(self._api.metadata.get(self._headers.get(b"authorization", b"")))
             elif self._url == _RESTORE_NEXT:
-                self._reply_idle(self._api.refuse_restore(error=False))
+                self._waits = True
+                refusal = self._api.restore_next(self)
+                if refusal is not None:
+                    self._waits = False
+                    self._reply_idle(refusal)
             else:
                 known = self._url in (_INIT_ERROR, *PATHS) or self._url.endswith((b"/response", b"/error"))
                 self._reply_idle(_WRONG_METHOD if known else _NOT_FOUND)
@@ -536,7 +557,7 @@ class _Connection(asyncio.Protocol):
         body = None
         if self._body is not None and not self._too_large:
             body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
-        if self._url == _INIT_ERROR:
+        if self._url in (_INIT_ERROR, _RESTORE_ERROR):
             posted = self._headers.get(b"lambda-runtime-function-error-type", b"").decode("latin-1")
             self._out.append(self._api.init_error(body, posted))
             return

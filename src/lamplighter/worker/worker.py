@@ -23,7 +23,9 @@ from lamplighter.worker.environment import AHEAD_INIT_LIMIT, INIT_LIMIT, LiveEnv
 from lamplighter.worker.freeze import FREEZE_AFTER
 from lamplighter.worker.logs import Logs, OpenLog
 from lamplighter.worker.metadata import Metadata, zone_of
+from lamplighter.worker.outfit import Outfit
 from lamplighter.worker.platform_log import PlatformLog
+from lamplighter.worker.templates import Templates
 
 # Gives what a sandbox of the runtime executes with these variables; None: what the sandbox itself knows to run.
 Commands = Callable[[str, Mapping[str, str]], Command | None]
@@ -94,6 +96,7 @@ class Worker:
         self._freeze_after = freeze_after
         self._environments: set[LiveEnvironment] = set()
         self._starting = asyncio.Semaphore(_STARTING)
+        self.templates: Templates | None = None  # without, versions with SnapStart are initialised like any other
 
     @property
     def environments(self) -> Collection[LiveEnvironment]:
@@ -101,46 +104,40 @@ class Worker:
         return self._environments
 
     async def start(self, function: FunctionVersion, initialization: Initialization = "on-demand") -> LiveEnvironment:
-        stream = log_stream(function, self._clock.now())
-        metadata = Metadata(zone_of(function.id.region))
-        reach = None if self._reach is None else self._reach(function)
+        templates = self.templates if function.snap_start_on and initialization == "on-demand" else None
+        if templates is not None and await templates.ready(function):
+            initialization = "snap-start"
+        outfit = self.fit(function, initialization)
 
         async def start_sandbox(former: Sandbox | None) -> Sandbox:
-            secrets = {"AWS_LAMBDA_METADATA_TOKEN": metadata.token}
-            if reach is not None:
-                own = function.environment or {}
-                secrets |= {name: value for name, value in reach.defaults.items() if name not in own}
-                secrets |= reach.credentials
-            spec = sandbox_spec(function, stream, secrets, self._commands, initialization)
-            if self._forks is not None and spec.command is None:
-                spec = replace(spec, runtime=await self._forks(function))
+            spec = await outfit.spec()
             try:
                 async with self._starting, asyncio.timeout(_START_LIMIT):
+                    if templates is not None and initialization == "snap-start":
+                        return await templates.copy(function, spec)
                     return await self._sandboxes.start(spec, former)
             except TimeoutError:
                 raise SandboxError(f"no sandbox stood within {_START_LIMIT:.0f} s") from None
 
         def ended(environment: LiveEnvironment) -> None:
             self._environments.discard(environment)
-            if reach is not None:
-                reach.close()
+            if outfit.reach is not None:
+                outfit.reach.close()
 
-        logs = Logs(
-            self._clock, self._logs(function, stream) if self._logs is not None else None, least_level(function)
-        )
+        ahead = initialization == "provisioned-concurrency"
         environment = LiveEnvironment(
             function,
             start_sandbox,
-            logs,
-            PlatformLog(function, logs, self._clock, stream, initialization),
+            outfit.logs,
+            outfit.platform,
             self._clock,
             ended,
-            self._init_limit if initialization == "on-demand" else max(AHEAD_INIT_LIMIT, function.timeout),
-            metadata,
+            max(AHEAD_INIT_LIMIT, function.timeout) if ahead else self._init_limit,
+            outfit.metadata,
             self._observe,
             initialization,
             segments=None if self._segments is None else partial(self._segments, function),
-            reach=reach,
+            reach=outfit.reach,
             freeze_after=self._freeze_after,
         )
         self._environments.add(environment)
@@ -153,6 +150,28 @@ class Worker:
             await environment.end()
             raise
         return environment
+
+    def fit(self, function: FunctionVersion, initialization: Initialization) -> Outfit:
+        """What a new environment, or template, of this version is made with."""
+        stream = log_stream(function, self._clock.now())
+        metadata = Metadata(zone_of(function.id.region))
+        reach = None if self._reach is None else self._reach(function)
+        sink = self._logs(function, stream) if self._logs is not None else None
+        logs = Logs(self._clock, sink, least_level(function))
+
+        async def spec() -> SandboxSpec:
+            secrets = {"AWS_LAMBDA_METADATA_TOKEN": metadata.token}
+            if reach is not None:
+                own = function.environment or {}
+                secrets |= {name: value for name, value in reach.defaults.items() if name not in own}
+                secrets |= reach.credentials
+            made = sandbox_spec(function, stream, secrets, self._commands, initialization)
+            if self._forks is not None and made.command is None:
+                made = replace(made, runtime=await self._forks(function))
+            return made
+
+        platform = PlatformLog(function, logs, self._clock, stream, initialization)
+        return Outfit(function, initialization, metadata, reach, logs, platform, spec)
 
     async def close(self) -> None:
         """End every environment; what still runs in them is lost."""

@@ -8,6 +8,8 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
+from template import become
+
 libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -27,11 +29,22 @@ def attempt(action: Callable[..., object], *arguments: object) -> str:
 
 
 def main() -> None:
+    while True:  # a copy begins anew, on a connection of its own
+        serve()
+
+
+def serve() -> None:
     host, port = os.environ["AWS_LAMBDA_RUNTIME_API"].split(":")
     with socket.socket() as connection:
         connection.connect((host, int(port)))
         with connection.makefile("rwb") as stream:
             for line in stream:
+                if line == b'"template"\n':
+                    try:
+                        become(stream)
+                    finally:
+                        connection.detach()  # in a copy, the number is somebody else's
+                    return
                 scope: dict[str, Any] = {"call": call, "attempt": attempt, "libc": libc, "os": os}
                 try:
                     exec(json.loads(line), scope)
@@ -40,4 +53,4 @@ def main() -> None:
                     answer = f"{type(error).__name__}: {error}"
                 stream.write(json.dumps(answer).encode() + b"\n")
                 stream.flush()
-    os._exit(0)
+        os._exit(0)

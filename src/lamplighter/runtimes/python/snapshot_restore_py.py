@@ -1,5 +1,5 @@
-"""AWS's hooks round a snapshot, for functions that import them: what is registered here is called where an environment
-is made from a snapshot. None is so far: Lamplighter initialises each, which AWS does too without SnapStart."""
+"""AWS's hooks round a snapshot, for functions that import them: what is registered here is called before a version's
+initialised runtime becomes the template of its environments, and in each of them before its first invocation."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ import time
 import types
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from . import answers, faults, handler
+from . import answers, faults, handler, snapshots
 from .context import LambdaContext
 from .faults import Fault
 from .logs import Log
@@ -60,6 +60,12 @@ def _run(environ: MutableMapping[str, str]) -> NoReturn:
     handler.set_search_path(environ)
     log.set_up()
     function = _load(environ["_HANDLER"], api, log, encoder)
+    if environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start" and snapshots.become_template(
+        api, environ, log, encoder
+    ):
+        api.hang_up()
+        api = RuntimeApi(environ["AWS_LAMBDA_RUNTIME_API"])
+        snapshots.after_restore(api, log, encoder)
     while True:
         event = api.next()
         _invoke(event, function, api, log, encoder, environ)

@@ -84,12 +84,26 @@ class RuntimeApi:
             headers += f"Lambda-Runtime-Function-XRay-Error-Cause: {cause}\r\n"
         self._answer = self._post_invocation(event, "error", body, headers)
 
+    def wait_for_restore(self) -> bool:
+        """False: the other side makes no copies."""
+        self._send(f"GET {_ROOT}restore/next{self._host}\r\n".encode())
+        return self._receive()[0] == 200
+
+    def hang_up(self) -> None:
+        self._socket.close()
+
     def fail_init(self, body: bytes, kind: str) -> None:
-        self._send(self._post("init/error", body, f"Lambda-Runtime-Function-Error-Type: {kind}\r\n"))
+        self._fail_phase("init/error", body, kind)
+
+    def fail_restore(self, body: bytes, kind: str) -> None:
+        self._fail_phase("restore/error", body, kind)
+
+    def _fail_phase(self, path: str, body: bytes, kind: str) -> None:
+        self._send(self._post(path, body, f"Lambda-Runtime-Function-Error-Type: {kind}\r\n"))
         status, _, answer = self._receive()
         if status != 202:
             raise RuntimeError(
-                f"Request to Lambda Runtime '{_ROOT}init/error' endpoint failed. "
+                f"Request to Lambda Runtime '{_ROOT}{path}' endpoint failed. "
                 f"Reason: '{status}'. Response body: '{answer!r}'"
             )
 

@@ -1,0 +1,148 @@
+"""SnapStart as its users meet it: publish, wait, call (AWS: spec 8)."""
+
+import base64
+import json
+import platform
+import re
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from lamplighter.runtimes.catalogue import installed
+from support.functions import deploy_with
+from support.service import Service
+
+pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="copies are made on x86_64 only")
+
+_HANDLER = """
+import os, random, time, uuid
+import snapshot_restore_py
+
+marker, order = uuid.uuid4().hex, []
+snapshot_restore_py.register_before_snapshot(order.append, "before, first")
+snapshot_restore_py.register_before_snapshot(order.append, "before, second")
+snapshot_restore_py.register_after_restore(order.append, "after, first")
+snapshot_restore_py.register_after_restore(order.append, "after, second")
+own = open(__file__)
+own.read(7)
+open("/tmp/made", "w").close()
+os.environ["OF_THE_INIT"] = "1"
+
+def handler(event, context):
+    time.sleep(event.get("seconds", 0))
+    return {
+        "marker": marker, "order": order, "random": random.random(), "position": own.tell(), "tmp": os.listdir("/tmp"),
+        "kind": os.environ["AWS_LAMBDA_INITIALIZATION_TYPE"], "key": os.environ["AWS_ACCESS_KEY_ID"],
+        "stream": context.log_stream_name, "init": os.environ["OF_THE_INIT"],
+    }
+"""
+
+
+@pytest.fixture(scope="module")
+def runtime() -> str:
+    here = installed()
+    for name in ("python3.12", "python3.13", "python3.14"):
+        if name in here:
+            return name
+    pytest.skip("no Python 3.12 or later here, as SnapStart needs it")
+
+
+def publish(client: Any, name: str) -> dict[str, Any]:
+    """The version's configuration once it is Pending no more."""
+    version = client.publish_version(FunctionName=name)
+    assert (version["State"], version["StateReasonCode"]) == ("Pending", "Creating")
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        found = client.get_function_configuration(FunctionName=name, Qualifier=version["Version"])
+        if found["State"] != "Pending":
+            return found
+        time.sleep(0.05)
+    raise AssertionError("still Pending")
+
+
+def call(client: Any, name: str, event: dict[str, Any] | None = None) -> tuple[Any, str]:
+    """The answer of version 1, and the end of its log."""
+    answered = client.invoke(FunctionName=name, Qualifier="1", LogType="Tail", Payload=json.dumps(event or {}).encode())
+    return json.loads(answered["Payload"].read()), base64.b64decode(answered["LogResult"]).decode()
+
+
+@pytest.fixture
+def snapped(deploy: Callable[..., str], runtime: str) -> Callable[[str], str]:
+    """A function with SnapStart, of this source."""
+    return lambda source: deploy(
+        source, Runtime=runtime, SnapStart={"ApplyOn": "PublishedVersions"}, Timeout=20, MemorySize=256
+    )
+
+
+def test_a_version_is_initialized_once_and_copied(client: Any, snapped: Callable[[str], str]) -> None:
+    name = snapped(_HANDLER)
+    published = publish(client, name)
+    assert published["State"] == "Active"
+    assert published["SnapStart"] == {"ApplyOn": "PublishedVersions", "OptimizationStatus": "On"}
+    first, log = call(client, name)
+    assert first["order"] == ["before, second", "before, first", "after, first", "after, second"]
+    assert (first["kind"], first["position"], first["tmp"], first["init"]) == ("snap-start", 7, ["made"], "1")
+    assert re.search(r"Restore Duration: \d+\.\d\d ms\tBilled Restore Duration: \d+ ms", log)
+    assert "Init Duration" not in log
+    again, log = call(client, name)
+    assert again["stream"] == first["stream"]
+    assert "Restore" not in log
+    with ThreadPoolExecutor(4) as callers:
+        calls = [callers.submit(call, client, name, {"seconds": 2}) for _ in range(4)]
+    answers = [made.result()[0] for made in calls]
+    assert {answer["marker"] for answer in answers} == {first["marker"]}
+    for different in ("random", "key", "stream"):
+        assert len({answer[different] for answer in answers}) == 4, different
+
+
+def test_what_cannot_be_copied_says_off_and_runs(client: Any, snapped: Callable[[str], str]) -> None:
+    source = """
+import os, threading, time
+threading.Thread(target=time.sleep, args=(1000,), daemon=True).start()
+def handler(event, context):
+    return os.environ["AWS_LAMBDA_INITIALIZATION_TYPE"]
+"""
+    name = snapped(source)
+    published = publish(client, name)
+    assert (published["State"], published["SnapStart"]["OptimizationStatus"]) == ("Active", "Off")
+    answer, log = call(client, name)
+    assert answer == "on-demand"
+    assert "Init Duration" in log
+
+
+def test_an_init_that_fails_fails_the_version(client: Any, snapped: Callable[[str], str]) -> None:
+    published = publish(client, snapped("raise ValueError('not today')"))
+    assert (published["State"], published["StateReasonCode"]) == ("Failed", "FunctionError.RuntimeInitError")
+    assert "not today" in published["StateReason"]
+
+
+def test_a_hook_that_fails_is_told_to_the_caller(client: Any, snapped: Callable[[str], str]) -> None:
+    source = """
+import snapshot_restore_py
+snapshot_restore_py.register_after_restore(lambda: 1 / 0)
+def handler(event, context):
+    return 1
+"""
+    name = snapped(source)
+    assert publish(client, name)["State"] == "Active"
+    with pytest.raises(ClientError) as refused:
+        call(client, name)
+    assert refused.value.response["Error"]["Code"] == "SnapStartException"  # pyright: ignore
+
+
+def test_after_a_restart_a_version_is_initialized_again_when_it_is_called(data_dir: Path, runtime: str) -> None:
+    with Service(data_dir) as service:
+        client = service.client()
+        name = deploy_with(client, _HANDLER, Runtime=runtime, SnapStart={"ApplyOn": "PublishedVersions"})
+        publish(client, name)
+        before, _ = call(client, name)
+    with Service(data_dir) as service:
+        after, log = call(service.client(), name)
+    assert (after["kind"], after["order"]) == (before["kind"], before["order"])
+    assert after["marker"] != before["marker"]
+    assert "Restore Duration" in log
