@@ -186,6 +186,16 @@ KINDS = (
     ),
     Kind("by an alias", "soak-changing", 3, _ANSWER, _answered, runs=False, qualifier="live", refusals=BETWEEN),
     Kind(
+        "from a snapshot",
+        "soak-snapped",
+        3,
+        {"do": "sleep", "seconds": (0.0, 0.2)},
+        _answered,
+        runs=False,
+        qualifier="live",
+        refusals=BETWEEN,
+    ),
+    Kind(
         "while deleted",
         "soak-phoenix",
         3,

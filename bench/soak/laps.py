@@ -79,6 +79,8 @@ class Lap:
             self._changing(changes.keep_deleting, "soak-phoenix"),
             self._changing(changes.keep_reserving, "soak-reserved"),
         ]
+        if "soak-snapped" in self._subjects:
+            with_changes.append(self._changing(changes.keep_changing, "soak-snapped"))
         background = [asyncio.create_task(work) for work in with_changes]
         try:
             await asyncio.gather(*(self._caller(until) for _ in range(CALLERS)))

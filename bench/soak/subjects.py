@@ -90,5 +90,6 @@ SUBJECTS = (
     Subject("soak-littering", memory_size=512),
     Subject("soak-reserved"),
     Subject("soak-changing"),
+    Subject("soak-snapped", needs="python3.12", more={"SnapStart": {"ApplyOn": "PublishedVersions"}}),
     Subject("soak-phoenix"),
 )
