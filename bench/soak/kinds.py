@@ -193,7 +193,7 @@ KINDS = (
         _answered,
         runs=False,
         qualifier="live",
-        refusals=BETWEEN,
+        refusals=(*BETWEEN, "SnapStartNotReadyException"),  # of a version just published
     ),
     Kind(
         "while deleted",
