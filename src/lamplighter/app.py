@@ -231,7 +231,7 @@ async def _front_door(
         archive, intake = await _logs(stack, directory, clock, partial(_deliver_log, stored, accept, ids), embedded)
         commands = Commands(runtimes, isolated=sandboxes.isolation != "none")
         traces = await _traces(stack, settings, ids)
-        observers = await _observers(stack, settings, directory)
+        observers = await _observers(stack, settings, directory, partial(_follow_tags, database, records))
         if metrics is not None:
             observers.append(metrics.observe)
         if settings.metering or scraped is not None:
@@ -380,11 +380,14 @@ async def _logs(
     return archive, intake
 
 
-async def _observers(stack: AsyncExitStack, settings: Settings, directory: DataDirectory) -> list[Observe]:
+async def _observers(
+    stack: AsyncExitStack, settings: Settings, directory: DataDirectory, follow_tags: Callable[[Meter], None]
+) -> list[Observe]:
     """Who wants to know what ran."""
     observers: list[Observe] = []
     if settings.metering:
         meter = await stack.enter_async_context(Meter(UsageLedger(directory.usage)))
+        follow_tags(meter)
         observers.append(meter.observe)
     return observers
 
@@ -493,6 +496,15 @@ def _spilled(metrics: Collector | None, function: FunctionVersion, qualifier: st
     if metrics is not None:
         arn = f"{function.id.arn}:{qualifier}"
         metrics.measure("ProvisionedConcurrencySpilloverInvocations", function.id, 1.0, arn)
+
+
+def _follow_tags(database: Database, records: SqliteRecords, meter: Meter) -> None:
+    def changed(id: FunctionId) -> None:
+        found = records.view(id.account, id.region).tags(id.name)
+        if found is not None:  # a deleted function keeps what it had
+            meter.tagged(id, found)
+
+    database.listen(changed)
 
 
 def _forget_deleted(activity: Activity, records: SqliteRecords, id: FunctionId) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import csv
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -102,3 +103,15 @@ def test_tags_group_functions_and_deleted_functions_stay_in_the_bill(data_dir: P
     assert by_tags == {"env=test, team=blue": 1, "(no tag)": 1}
     by_team = {row["tag"]: row["requests"] for row in bill(data_dir, "--by", "tag", "--tag", "team")["rows"]}
     assert by_team == {"blue": 1, "(no tag)": 1}
+
+
+def test_a_deleted_function_keeps_its_tags(service: Service, client: Any) -> None:
+    name = deploy_with(client, "def handler(event, context): pass", Tags={"crew": "gone"})
+    client.invoke(FunctionName=name)
+    client.delete_function(FunctionName=name)
+    deadline = time.monotonic() + 30
+    rows: dict[str, int] = {}
+    while "gone" not in rows and time.monotonic() < deadline:
+        done = run("bill", "--by", "tag", "--tag", "crew", "--format", "json", "--data-dir", str(service.data_dir))
+        rows = {row["tag"]: row["requests"] for row in json.loads(done.stdout)["rows"]}
+    assert rows["gone"] == 1

@@ -3,7 +3,8 @@
 import asyncio
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,7 +16,7 @@ from lamplighter.model.metering import HOUR, Key, Totals
 from lamplighter.model.usage import Initialized, Observe, Provisioned, Ran, Refused, Usage, together
 from lamplighter.store.contract import DataDirectoryUnusable
 from lamplighter.store.looking import CannotLook
-from lamplighter.store.usage import UsageLedger, usage_between
+from lamplighter.store.usage import Owner, Row, Tags, UsageLedger, kept_tags, usage_between
 from lamplighter.telemetry.metering.meter import Meter
 from support.usage import NOON, ran, version
 
@@ -75,12 +76,12 @@ class Restless(UsageLedger):
 
     refusing = False
 
-    def write(self, rows: Iterable[tuple[str, Key, Totals]]) -> None:
+    def write(self, rows: Iterable[Row], tags: Mapping[Owner, Tags] | None = None) -> None:
         taken = list(rows)
         if self.refusing:
             self._connection.execute("PRAGMA query_only = ON")
         try:
-            super().write(taken)
+            super().write(taken, tags)
         finally:
             self._connection.execute("PRAGMA query_only = OFF")
 
@@ -195,3 +196,67 @@ def test_observers_are_told_together_or_nobody_is() -> None:
         assert observe is not None
         observe(usage)
     assert told == [(1, usage), (2, usage), (3, usage)]
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from("xyz"), st.sampled_from("ab"), st.integers(0, 1000 * 24)), max_size=30),
+    st.lists(st.integers(0, 30), max_size=3),
+)
+def test_what_is_old_is_gathered_by_days_and_months_and_adds_up_to_the_same(
+    rows: list[tuple[str, str, int]], turns: list[int]
+) -> None:
+    """Whenever it is done, and with a run, x, that still replaces its rows."""
+    with TemporaryDirectory() as directory:
+        path = Path(directory) / "usage.db"
+        ledger = UsageLedger(path)
+        ledger.write([])
+        written: dict[tuple[str, Key], Totals] = {}
+        for number, (run, function, hour) in enumerate(rows):
+            if number in turns:
+                ledger.gather({"x"})
+            run = run if run == "x" else f"{run}{number}"  # others never come back to a row
+            key = Key("1", "r", function, "1", 450_000 + hour, "x86_64", "on-demand")
+            written[run, key] = Totals(requests=number + 1, memory=7)
+            ledger.write([(run, key, written[run, key])])
+        before = Counter[str]()
+        for (_, key), totals in written.items():
+            before[key.function] += totals.requests
+        for live in ({"x"}, {"x"}, set[str]()):
+            ledger.gather(live)
+            after = Counter[str]()
+            for key, totals in usage_between(path, *EVER):
+                after[key.function] += totals.requests
+            assert after == before
+        newest = max((hour for _, _, hour in rows), default=0) + 450_000
+        assert all(key.hour % 24 == 0 for key, _ in usage_between(path, 0, newest - 96))
+        old = [key for key, _ in usage_between(path, 0, newest - 432 * 24)]
+        assert all(not key.version for key in old) and len(old) <= 2 * 21
+        ledger.close()
+
+
+def test_tags_of_deleted_functions_are_kept_for_as_long_as_their_usage(tmp_path: Path) -> None:
+    path = tmp_path / "usage.db"
+
+    async def main() -> None:
+        async with Meter(UsageLedger(path)) as meter:
+            meter.observe(ran(version("a")))
+            meter.tagged(version("a").id, {"team": "one"})
+            meter.tagged(version("b").id, {"team": "two"})
+
+    asyncio.run(main())
+    assert list(kept_tags(path).values()) == [{"team": "one"}, {"team": "two"}]
+    ledger = UsageLedger(path)
+    ledger.gather(())
+    ledger.close()
+    assert kept_tags(path) == {("000000000000", "us-east-1", "a"): {"team": "one"}}
+
+
+def test_a_file_of_the_version_before_is_read_and_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "usage.db"
+    metered(path, ran(version("a")))
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript("DROP TABLE tags; PRAGMA user_version = 1")
+    assert kept_tags(path) == {}
+    assert sum(totals.requests for totals in counted(path).values()) == 1
+    assert sum(totals.requests for totals in metered(path, ran(version("a"))).values()) == 2

@@ -19,7 +19,7 @@ from lamplighter.model.clock import SystemClock
 from lamplighter.model.metering import HOUR, Key
 from lamplighter.store.directory import DataDirectory
 from lamplighter.store.looking import CannotLook, tags
-from lamplighter.store.usage import usage_between
+from lamplighter.store.usage import kept_tags, usage_between
 from lamplighter.telemetry.metering.bill import DIGITS, Bill, Row, Usage
 from lamplighter.telemetry.metering.bill import bill as make
 from lamplighter.telemetry.metering.prices import ITEMS, PricesUnusable, load
@@ -46,7 +46,8 @@ def bill(
     """Show what a month's functions would cost on AWS, by AWS's rules and list prices.
 
     Counted is what has run here, to the millisecond of the REPORT lines; what ran in the last seconds may be missing.
-    Deleted functions stay in the bill; tags are those that functions have now. The service may run or not.
+    Deleted functions stay in the bill, with the tags they had last; others have those of now. The service may run
+    or not.
 
     \b
     Examples:
@@ -63,7 +64,7 @@ def bill(
         usage = usage_between(directory.usage, first, last)
         if not directory.path.is_dir():
             raise CannotLook(f"There is no data directory {directory.path}; name it with --data-dir.")
-        known: Tags = tags(directory.database) if by == "tag" and usage else {}
+        known: Tags = {**kept_tags(directory.usage), **tags(directory.database)} if by == "tag" and usage else {}
         made = make(usage, load(prices), free_tier, _label(by, tag, known, usage))
     except (CannotLook, PricesUnusable) as error:
         raise Refusal(error) from None

@@ -4,7 +4,7 @@ from typing import Final
 
 from lamplighter.model.metering import Key, Totals
 
-VERSION: Final = 1  # of the tables, in PRAGMA user_version
+VERSION: Final = 2  # of the tables, in PRAGMA user_version
 
 _KEYS: Final = ", ".join(Key._fields)
 _TOTALS: Final = ", ".join(Totals._fields)
@@ -19,6 +19,43 @@ CREATE TABLE usage (
     PRIMARY KEY (hour, account, region, function, version, architecture, kind, run)
 ) WITHOUT ROWID
 """
+
+# Tags of functions, those too that are deleted: a JSON object of each.
+CREATE_TAGS: Final = """
+CREATE TABLE tags (
+    account TEXT NOT NULL, region TEXT NOT NULL, function TEXT NOT NULL, tags TEXT NOT NULL,
+    PRIMARY KEY (account, region, function)
+) WITHOUT ROWID
+"""
+KEEP_TAGS: Final = "INSERT OR REPLACE INTO tags VALUES (?, ?, ?, ?)"
+TAGS: Final = "SELECT account, region, function, tags FROM tags"
+# Of functions that no usage names any more.
+FORGET_TAGS: Final = """
+DELETE FROM tags WHERE NOT EXISTS (
+    SELECT 1 FROM usage WHERE usage.account = tags.account AND usage.region = tags.region
+    AND usage.function = tags.function)
+"""
+
+# Older rows, of all runs, become one for each day, and much older ones one for each month and function. What is added
+# to one that is there already is added in the transaction that deletes what it came from.
+NEWEST: Final = "SELECT max(hour) FROM usage"
+_GATHER: Final = f"""
+INSERT INTO usage (run, {_KEYS}, {_TOTALS})
+SELECT :run, account, region, function, {{version}}, {{hour}} AS begin, architecture, kind,
+    {", ".join(f"sum({name})" for name in Totals._fields)}
+FROM usage WHERE hour < :before AND run NOT IN ({{finished}}) AND run NOT IN (SELECT value FROM json_each(:live))
+GROUP BY account, region, function, {{version}}, begin, architecture, kind
+ON CONFLICT DO UPDATE SET {", ".join(f"{name} = {name} + excluded.{name}" for name in Totals._fields)}
+"""
+_GATHERED: Final = """
+DELETE FROM usage
+WHERE hour < :before AND run NOT IN ({finished}) AND run NOT IN (SELECT value FROM json_each(:live))
+"""
+_MONTH: Final = "CAST(strftime('%s', hour * 3600, 'unixepoch', 'start of month') AS INTEGER) / 3600"
+BY_DAY: Final = _GATHER.format(version="version", hour="hour / 24 * 24", finished="'day', 'month'")
+BY_DAY_DONE: Final = _GATHERED.format(finished="'day', 'month'")
+BY_MONTH: Final = _GATHER.format(version="''", hour=_MONTH, finished="'month'")
+BY_MONTH_DONE: Final = _GATHERED.format(finished="'month'")
 
 # A run's totals in place of its earlier ones: written twice, they count once.
 REPLACE: Final = f"""

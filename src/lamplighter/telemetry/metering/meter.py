@@ -8,10 +8,11 @@ import asyncio
 import contextlib
 import logging
 import uuid
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Final, Self
 
-from lamplighter.model.functions import FunctionVersion
+from lamplighter.model.functions import FunctionId, FunctionVersion
 from lamplighter.model.metering import (
     HOUR,
     INCLUDED_STORAGE,
@@ -24,9 +25,10 @@ from lamplighter.model.metering import (
 )
 from lamplighter.model.usage import Initialized, Provisioned, Ran, Usage, billed
 from lamplighter.store.contract import StoreFailed
-from lamplighter.store.usage import UsageLedger
+from lamplighter.store.usage import Owner, UsageLedger
 
 FLUSH: Final = 2.0  # seconds between writes
+GATHER: Final = 6 * 3600.0  # seconds between those that gather what is old
 KEPT: Final = 4096  # keys in memory, of those that are on disk as they are
 BOUND: Final = 65_536  # keys in memory while the disk takes none; what comes under others is counted together
 _KNOWN: Final = 4096  # versions whose counters are found at once
@@ -69,6 +71,11 @@ class Meter:
         # In this hour, by identity and way of initialization. The version is kept so that its identity stays its own.
         self._known: dict[tuple[int, str], tuple[FunctionVersion, _Counter]] = {}
         self._task: asyncio.Task[None] | None = None
+        self._tags: dict[Owner, Mapping[str, str]] = {}  # that are not on disk yet
+
+    def tagged(self, function: FunctionId, tags: Mapping[str, str]) -> None:
+        """A function's tags, from now on. The bill has them when the function is gone."""
+        self._tags[function.account, function.region, function.name] = tags
 
     def observe(self, usage: Usage) -> None:
         if type(usage) is Ran:
@@ -162,34 +169,53 @@ class Meter:
         self._ledger.close()
 
     async def _write_regularly(self) -> None:
+        gathered = -GATHER
         while True:
             await asyncio.sleep(FLUSH)
             await self.flush()
+            now = asyncio.get_running_loop().time()
+            if now - gathered >= GATHER:
+                gathered = now
+                await self._gather()
+
+    async def _gather(self) -> None:
+        live = {self._run, *(counter.run for counter in self._counters.values())}
+        writing = asyncio.get_running_loop().run_in_executor(None, self._ledger.gather, live)
+        try:
+            await asyncio.shield(writing)
+        except StoreFailed as error:
+            _log.error("old usage cannot be gathered: %s", error.__cause__)
+        except asyncio.CancelledError:  # as in flush
+            await asyncio.wait((writing,))
+            writing.exception()
+            raise
 
     async def flush(self) -> bool:
         """Everything counted until now is on disk when it returns True; else it waits for the next time."""
-        if not self._dirty:
+        if not self._dirty and not self._tags:
             return True
         dirty, self._dirty = self._dirty, []
+        tags, self._tags = self._tags, {}
         rows = [(counter.run, counter.key, counter.totals()) for counter in dirty]
         for counter in dirty:
             counter.dirty = False
-        writing = asyncio.get_running_loop().run_in_executor(None, self._ledger.write, rows)
+        writing = asyncio.get_running_loop().run_in_executor(None, self._ledger.write, rows, tags)
         try:
             await asyncio.shield(writing)
         except StoreFailed as error:
             _log.error("usage cannot be written, and is kept in memory: %s", error.__cause__)
-            self._again(dirty)
+            self._again(dirty, tags)
             return False
         except asyncio.CancelledError:  # the service ends; the ledger takes one writer at a time
             await asyncio.wait((writing,))
             if writing.exception() is not None:
-                self._again(dirty)
+                self._again(dirty, tags)
             raise
         self._forget()
         return True
 
-    def _again(self, counters: list[_Counter]) -> None:
+    def _again(self, counters: list[_Counter], tags: Mapping[Owner, Mapping[str, str]]) -> None:
+        self._tags = {**tags, **self._tags}
         for counter in counters:
             if not counter.dirty:
                 counter.dirty = True
