@@ -134,8 +134,8 @@ from lamplighter.worker.templates import Templates
 from lamplighter.worker.worker import Worker, variables
 
 # Seconds after which a thread that computes lets the event loop go on. Logs are searched and databases written beside
-# it; with Python's own 5 ms, each of its turns could wait that long.
-SWITCH = 0.0005
+# it; with Python's own 5 ms, each of its turns could wait that long, and a call has several.
+SWITCH = 0.0001
 DRAIN_LIMIT = 30.0  # seconds that calls in flight have to finish after the first signal
 
 log = logging.getLogger("lamplighter")

@@ -7,7 +7,6 @@ import re
 import sys
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -455,7 +454,7 @@ async def test_in_json_the_platform_tells_of_a_cold_invocation_in_awss_records(t
     settings = {"log_format": "JSON", "system_log_level": "DEBUG", "application_log_level": "INFO"}
     trace = "Root=1-67891233-abcdef012345678912345678;Parent=53995c3f42cd8ad8;Sampled=1"
     async with bench.environment("app.handler", **settings) as environment:
-        asked = replace(invocation(b'"x"'), log_tail=True, trace_id=trace)
+        asked = invocation(b'"x"')._replace(log_tail=True, trace_id=trace)
         outcome = await environment.run(asked)
         tail = outcome.log_tail or b""
     kinds = ["initStart", "initRuntimeDone", "initReport", "start", "runtimeDone", "report"]
@@ -523,7 +522,7 @@ async def test_the_trace_is_named_where_tracing_is_active_and_the_call_sampled(t
     async with bench.environment("app.handler", tracing_mode="Active") as environment:
         for sampled in (1, 0):
             trace = f"Root={root};Parent={parent};Sampled={sampled}"
-            await environment.run(replace(invocation(), trace_id=trace))
+            await environment.run(invocation()._replace(trace_id=trace))
             await free(environment)
     traces = [line for event in bench.log for line in event.splitlines() if line.startswith("XRAY")]
     assert traces == [f"XRAY TraceId: {root}\tSegmentId: {parent}\tSampled: true\t"]

@@ -1,12 +1,13 @@
-"""Requests and responses as bytes on the wire, and the call as an operation sees it. No parsing here, no rules."""
+"""Requests and responses as bytes on the wire, and the call as an operation sees it. No parsing here, no rules.
+
+Those that every call makes are tuples: a frozen dataclass takes four times as long."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """One HTTP request, whole. `path` and `query` are raw (percent-encoded, apart); header names are lower-case."""
 
     method: str
@@ -16,8 +17,7 @@ class Request:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(NamedTuple):
     """`headers` without Content-Length, Date and x-amzn-RequestId, which the server adds."""
 
     status: int

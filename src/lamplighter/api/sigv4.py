@@ -69,7 +69,7 @@ class Verifier:
         self._service = service
         self._claims: dict[str, Claim] = {}
         self._paths: dict[str, str] = {}
-        self._keys: dict[str, bytes] = {}
+        self._keys: dict[str, _Key] = {}
         self._stamp = ""
         self._stamped = 0.0
 
@@ -193,18 +193,37 @@ class Verifier:
         canonical = f"{request.method}\n{path}\n{query}\n{headers}\n{';'.join(names)}\n{payload}"
         digest = sha256(canonical.encode()).hexdigest()
         to_sign = f"{ALGORITHM}\n{stamp}\n{claim.scope}\n{digest}"
-        return hmac.digest(self._key(claim, secret), to_sign.encode(), "sha256").hex().encode()
+        return self._key(claim, secret).sign(to_sign.encode())
 
-    def _key(self, claim: Claim, secret: str) -> bytes:
+    def _key(self, claim: Claim, secret: str) -> "_Key":
         """Derived from what it is remembered by, so a changed secret counts at once."""
         name = f"{secret}/{claim.scope}"
         key = self._keys.get(name)
         if key is None:
-            key = f"AWS4{secret}".encode()
+            derived = f"AWS4{secret}".encode()
             for part in (claim.date, claim.region, claim.service, claim.terminator):
-                key = hmac.digest(key, part.encode(), "sha256")
+                derived = hmac.digest(derived, part.encode(), "sha256")
+            key = _Key(derived)
             remember(self._keys, name, key)
         return key
+
+
+class _Key:
+    """HMAC-SHA256 (RFC 2104) under one key, whose blocks are hashed once: `hmac.digest` takes twice as long."""
+
+    __slots__ = ("_inner", "_outer")
+
+    def __init__(self, key: bytes) -> None:
+        block = key.ljust(64, b"\0")
+        self._inner = sha256(bytes(byte ^ 0x36 for byte in block))
+        self._outer = sha256(bytes(byte ^ 0x5C for byte in block))
+
+    def sign(self, message: bytes) -> bytes:
+        """In hexadecimal."""
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(message)
+        outer.update(inner.digest())
+        return outer.hexdigest().encode()
 
 
 def remember(cache: dict[str, Value], name: str, value: Value) -> None:

@@ -10,6 +10,7 @@ import array
 import asyncio
 import fcntl
 import os
+import select
 import termios
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -45,7 +46,6 @@ TAIL = 4096  # bytes of the log that Invoke returns on request (AWS: spec 2.1)
 _READ = 65536
 _LINE_LIMIT = RECORD_LIMIT  # a longer line is cut here
 _CLOCK_SKEW = 60.0  # seconds that a record's own time may be off; else it has the time at which it came
-_READS_AT_ONCE = 32  # of one turn: a function that floods its log keeps the loop from others no longer than this
 
 
 class Logs:
@@ -58,6 +58,7 @@ class Logs:
         self.tap: Tap | None = None  # hears of every record too
         self._sink = sink
         self.wanted = sink is not None  # False: the service's own lines need not even be made
+        self._poll = select.poll()
         self._unread = array.array("i", [0])
         self._loop = asyncio.get_running_loop()
         self._pipe = -1
@@ -68,38 +69,33 @@ class Logs:
 
     def attach(self, pipe: int, frames: int = -1) -> None:
         """Non-blocking descriptors: `pipe` brings lines, `frames` framed records, if there is one."""
-        self._pipe = pipe
-        self._loop.add_reader(pipe, self._readable)
         self._frames_pipe = frames
         if frames >= 0:
             self._frames = LogFrames()
             self._loop.add_reader(frames, self._frames_readable)
+            self._poll.register(frames, select.POLLIN)
+        self._pipe = pipe
+        self._loop.add_reader(pipe, self._readable)
+        self._poll.register(pipe, select.POLLIN)
 
     def detach(self) -> None:
         """Take what is left and stop reading. Idempotent."""
         if self._pipe >= 0:
             self.drain()
         if self._pipe >= 0:
-            self._loop.remove_reader(self._pipe)
-            self._pipe = -1
+            self._leave_pipe()
         if self._frames_pipe >= 0:
             self._end_of_frames()
         self._finish_line()
 
     def drain(self) -> None:
         """Take what has been written so far."""
-        for _ in range(_READS_AT_ONCE):
-            if self._frames_pipe < 0:
-                break
-            fcntl.ioctl(self._frames_pipe, termios.FIONREAD, self._unread)
-            if not self._unread[0] or not self._frames_readable():
-                break
-        for _ in range(_READS_AT_ONCE):
-            if self._pipe < 0:
-                return
-            fcntl.ioctl(self._pipe, termios.FIONREAD, self._unread)  # a quarter of the cost of a read in vain
-            if not self._unread[0] or not self._readable():
-                return
+        for descriptor, _ in self._poll.poll(0):  # both at a quarter of the cost of a read in vain
+            fcntl.ioctl(descriptor, termios.FIONREAD, self._unread)
+            left = self._unread[0]  # what is written meanwhile can wait: a flood must not keep the loop from others
+            take = self._frames_readable if descriptor == self._frames_pipe else self._readable
+            while (taken := take()) and left > taken:
+                left -= taken
 
     def collect_tail(self) -> None:
         """From here on keep the last bytes, until `tail` takes them."""
@@ -144,19 +140,22 @@ class Logs:
         if self._sink is not None:
             self._sink.later(self._now(), make, arguments)
 
-    def _readable(self) -> bool:
-        """Read once; whether there may be more."""
+    def _readable(self) -> int:
+        """Read once; how many bytes."""
         try:
             data = os.read(self._pipe, _READ)
         except BlockingIOError:
-            return False
-        if not data:  # every process that held the other end is gone
-            self._loop.remove_reader(self._pipe)
-            self._pipe = -1
-            return False
-        more = len(data) == _READ
-        self._take_lines(data)
-        return more
+            return 0
+        if data:
+            self._take_lines(data)
+        else:  # every process that held the other end is gone
+            self._leave_pipe()
+        return len(data)
+
+    def _leave_pipe(self) -> None:
+        self._loop.remove_reader(self._pipe)
+        self._poll.unregister(self._pipe)
+        self._pipe = -1
 
     def _take_lines(self, data: bytes) -> None:
         if self._least is None and self._tail is not None:
@@ -187,21 +186,21 @@ class Logs:
             for line in lines.removesuffix(b"\n").split(b"\n"):
                 self.tap(now, line + b"\n")
 
-    def _frames_readable(self) -> bool:
-        """Read once from the pipe of framed records; whether there may be more."""
+    def _frames_readable(self) -> int:
+        """Read once from the pipe of framed records; how many bytes."""
         try:
             data = os.read(self._frames_pipe, _READ)
         except BlockingIOError:
-            return False
+            return 0
         if not data:
             self._end_of_frames()
-            return False
+            return 0
         records, other = self._frames.take(data)
         for record in records:
             self._take_record(record)
         if other:
             self._take_lines(other)
-        return len(data) == _READ
+        return len(data)
 
     def _take_record(self, record: Record) -> None:
         if self._least is not None and not passes(record.level, self._least):
@@ -220,6 +219,7 @@ class Logs:
 
     def _end_of_frames(self) -> None:
         self._loop.remove_reader(self._frames_pipe)
+        self._poll.unregister(self._frames_pipe)
         self._frames_pipe = -1
         rest = self._frames.rest()
         if rest:

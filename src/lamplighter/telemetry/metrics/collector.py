@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Final, NamedTuple, Self, TypeVar
@@ -108,14 +108,24 @@ class Collector:
     def _write(self, count: int, peaks: Sequence[Peak], now: float, routed: frozenset[str]) -> None:
         """`count`: of what was told when the rest was asked."""
         batch, self._kept = self._kept, {}
+        runs: dict[tuple[int, str, str, int], list[Ran]] = {}  # such as differ in figures alone
         for _ in range(min(count, len(self._told))):
-            _fold(batch, self._told.popleft(), routed)
+            told = self._told.popleft()
+            if type(told) is Ran:
+                kind = (id(told.function), told.invoked_arn, told.initialization, int(told.began) // MINUTE)
+                runs.setdefault(kind, []).append(told)
+            else:
+                _fold(batch, told, routed)
+        for alike in runs.values():
+            _fold_runs(batch, alike, routed)
         for peak in peaks:
             dimensions: list[tuple[str, str]] = [("FunctionName", peak.function)] if peak.function else []
             if peak.qualifier is not None:
                 dimensions.append(("Resource", f"{peak.function}:{peak.qualifier}"))
             series = Series(peak.account, peak.region, _NAMESPACE, peak.name, tuple(dimensions), "Count")
-            _into(batch, series, now, peak.value)
+            distribution = Distribution()
+            distribution.add(peak.value)
+            _into(batch, series, now, distribution)
         try:
             lost = self._store.add(batch)
         except StoreFailed as error:
@@ -156,28 +166,31 @@ class Collector:
         self._store.close()
 
 
+def _fold_runs(batch: dict[tuple[Series, int], Distribution], runs: Sequence[Ran], routed: frozenset[str]) -> None:
+    """Of one version, invoked and initialised in one way, in one minute."""
+    first = runs[0]
+    values: dict[str, Sequence[float]] = {
+        "Invocations": [1.0] * len(runs),
+        "Errors": [0.0 if run.status == "success" else 1.0 for run in runs],
+        "Duration": [run.duration for run in runs],
+    }
+    if extensions := [run.extensions for run in runs if run.extensions]:
+        values["PostRuntimeExtensionsDuration"] = extensions
+    if first.initialization == "provisioned-concurrency":
+        values["ProvisionedConcurrencyInvocations"] = [1.0] * len(runs)
+    version = first.function.version if first.invoked_arn in routed else None
+    _spread(batch, first.function.id, first.invoked_arn, version, first.began, values)
+
+
 def _fold(batch: dict[tuple[Series, int], Distribution], told: _Told, routed: frozenset[str]) -> None:
-    if isinstance(told, Ran):
-        values = {
-            "Invocations": 1.0,
-            "Errors": 0.0 if told.status == "success" else 1.0,
-            "Duration": told.duration,
-        }
-        if told.extensions:
-            values["PostRuntimeExtensionsDuration"] = told.extensions
-        if told.initialization == "provisioned-concurrency":
-            values["ProvisionedConcurrencyInvocations"] = 1.0
-        version = told.function.version if told.invoked_arn in routed else None
-        _spread(batch, told.function.id, told.invoked_arn, version, told.began, values)
-    elif isinstance(told, Refused):
+    if isinstance(told, Refused):
         name = "Throttles" if told.reason == "throttled" else "RecursiveInvocationsDropped"
         version = told.version if told.invoked_arn in routed else None
-        _spread(batch, told.function, told.invoked_arn, version, told.at, {name: 1.0})
+        _spread(batch, told.function, told.invoked_arn, version, told.at, {name: [1.0]})
     elif isinstance(told, _Measured):
-        _spread(batch, told.function, told.arn, None, told.at, {told.name: told.value})
+        _spread(batch, told.function, told.arn, None, told.at, {told.name: [told.value]})
     elif isinstance(told, Value):
-        key = told.series, int(told.at) // MINUTE * MINUTE
-        batch.setdefault(key, Distribution()).merge(told.distribution)
+        _into(batch, told.series, told.at, told.distribution)
 
 
 def _spread(
@@ -186,13 +199,16 @@ def _spread(
     arn: str,
     version: str | None,
     at: float,
-    values: dict[str, float],
+    values: Mapping[str, Sequence[float]],
 ) -> None:
     """Under each set of dimensions that AWS has (spec 10.2)."""
-    for dimensions in dimension_sets(id.name, arn, version):
-        for name, value in values.items():
-            unit = "Milliseconds" if name in _MILLISECONDS else "Count"
-            _into(batch, Series(id.account, id.region, _NAMESPACE, name, dimensions, unit), at, value)
+    sets = dimension_sets(id.name, arn, version)
+    for name, found in values.items():
+        unit = "Milliseconds" if name in _MILLISECONDS else "Count"
+        distribution = Distribution()
+        distribution.add_all(found)
+        for dimensions in sets:
+            _into(batch, Series(id.account, id.region, _NAMESPACE, name, dimensions, unit), at, distribution)
 
 
 def dimension_sets(name: str, arn: str, version: str | None) -> Sequence[Dimensions]:
@@ -207,9 +223,9 @@ def dimension_sets(name: str, arn: str, version: str | None) -> Sequence[Dimensi
     return sets
 
 
-def _into(batch: dict[tuple[Series, int], Distribution], series: Series, at: float, value: float) -> None:
+def _into(batch: dict[tuple[Series, int], Distribution], series: Series, at: float, new: Distribution) -> None:
     key = series, int(at) // MINUTE * MINUTE
     found = batch.get(key)
     if found is None:
         found = batch[key] = Distribution()
-    found.add(value)
+    found.merge(new)

@@ -44,6 +44,15 @@ class Distribution:
         self.maximum = max(self.maximum, value)
         self._keep(value, count)
 
+    def add_all(self, values: Sequence[float]) -> None:
+        """At least one."""
+        self.count += len(values)
+        self.total += sum(values)
+        self.minimum = min(self.minimum, *values)
+        self.maximum = max(self.maximum, *values)
+        for value in values:
+            self._keep(value, 1.0)
+
     def add_set(self, count: float, total: float, minimum: float, maximum: float) -> None:
         """A statistic set: of its values nothing is known, unless they are all the same."""
         if minimum == maximum:
