@@ -78,6 +78,7 @@ from lamplighter.control.sources import CODE_STORAGE, Sources
 from lamplighter.control.tags import Tags
 from lamplighter.control.urls import Urls
 from lamplighter.control.versions import Versions
+from lamplighter.control.warming import Warming
 from lamplighter.events import destinations, envelope
 from lamplighter.events.accept import Acceptance
 from lamplighter.events.contract import Measure
@@ -240,6 +241,7 @@ async def _front_door(
         observe = together(*observers, *([traces.observe] if traces else []))
         sessions = Sessions(_derived(owned, "environments"), None if settings.function_api == "all" else INVOKE)
         reaches = Reaches(sessions, endpoints.inside(settings, url, sandboxes.isolation != "none"))
+        forks = Forks(directory.code, sandboxes.runtimes)
         worker = Worker(
             sandboxes,
             clock,
@@ -248,7 +250,7 @@ async def _front_door(
             commands=commands,
             observe=observe,
             segments=traces.datagram if traces else None,
-            forks=Forks(directory.code, sandboxes.runtimes),
+            forks=forks,
             freeze_after=FREEZE_AFTER if settings.freeze else None,
         )
         worker.templates = templates = _templates(settings, stored, sandboxes, worker, clock)
@@ -286,7 +288,9 @@ async def _front_door(
             clock,
             lambda id: measure("SignatureValidationErrors", id, 1.0),
         )
-        await _warm_runtimes(settings, stored, records, database, partial(_warm, sandboxes, commands))
+        already = await stored.page(settings.account_id, settings.region, None, 50)
+        warm = partial(_warm, sandboxes, commands)
+        await stack.enter_async_context(Warming(records, database, forks, warm, already))
         works = {
             envelope.PREFIX: Dispatcher(invoker, limits, records, Rules(records, database), clock, measure),
             destinations.PREFIX: Deliveries(endpoints.targets(settings, owned, clock), clock, measure),
@@ -433,29 +437,11 @@ async def _event_queue(stack: AsyncExitStack, directory: DataDirectory) -> Sqlit
     return queue
 
 
-def _warm(sandboxes: ServerSandboxes, commands: Commands, function: FunctionVersion) -> None:
-    runtime = function.runtime or ""
-    sandboxes.warm(runtime, commands(runtime, variables(function, "", {})))
-
-
-async def _warm_runtimes(
-    settings: Settings,
-    stored: SqliteFunctions,
-    records: SqliteRecords,
-    changes: Database,
-    start: Callable[[FunctionVersion], None],
+def _warm(
+    sandboxes: ServerSandboxes, commands: Commands, function: FunctionVersion, fork_server: str, first: bool
 ) -> None:
-    """What functions of a runtime need, started before the first call to one has to wait for it."""
-    warmed: set[str | None] = {None}
-
-    def warm(function: FunctionVersion | None) -> None:
-        if function is not None and function.runtime not in warmed:
-            warmed.add(function.runtime)
-            start(function)
-
-    for function in await stored.page(settings.account_id, settings.region, None, 50):
-        warm(function)
-    changes.listen(lambda id: warm(records.view(id.account, id.region).version(id.name)))
+    command = commands(function.runtime or "", variables(function, "", {})) if first else None
+    sandboxes.warm(fork_server, command)
 
 
 def _known_runtimes(settings: Settings, runtimes: Mapping[str, catalogue.InstalledRuntime]) -> Runtimes:

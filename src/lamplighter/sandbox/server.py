@@ -33,13 +33,13 @@ from lamplighter.sandbox.messages import Configuration, Copy, End, Hold, Start, 
 from lamplighter.sandbox.probe import enter_user_namespace
 from lamplighter.sandbox.sizes import limits
 from lamplighter.sandbox.spawn import ForkServerProcess, spawn
+from lamplighter.sandbox.supply import FEWEST, LATELY, Supply
 from lamplighter.sandbox.templates import Templates, Watched
 from lamplighter.sandbox.tmp import PLACE, HostTmp, Kept, MemoryTmp, Tmp
 from lamplighter.sandbox.tracing import SUPPORTED
 
 SANDBOXES_LIMIT = 4096
 RETRY = 0.01  # seconds until the next try to remove a cgroup whose last process is still on its way out
-EMPTY_KEPT = 2  # empty sandboxes per runtime in use, about 2 MB each
 STANDING_KEPT = 4  # at most, of commands that wait for the same, some tens of MB each; one if one start came lately
 STANDING_AGE = 600.0  # seconds after the last start for which one is kept
 STANDING_KINDS = 16
@@ -99,6 +99,7 @@ class Server:
         self._numbers: dict[int, int] = {}  # of records, by the service's id
         self._kept: dict[int, Kept] = {}  # of sandboxes that are gone, by the service's id
         self._empty: dict[str, deque[Record]] = defaultdict(deque)  # by runtime
+        self._supplies: dict[str, Supply] = defaultdict(Supply)  # by runtime
         self._demands: dict[str, Demand] = {}
         self._last_number = 0
         self._free_slots = deque(range(SANDBOXES_LIMIT))
@@ -224,7 +225,7 @@ class Server:
                     if asked.runtime in self._told.runtimes:
                         self._forkserver(asked.runtime)
                         self._demanded(asked.runtime, asked.command)
-                        self._refill_at = time.monotonic() + REFILL_DELAY
+                        self._refill_soon(asked.runtime)
             case End():
                 self._end(asked)
 
@@ -289,7 +290,7 @@ class Server:
             {"type": "started", "id": record.id, **told},
             [*([] if gauge is None else [gauge]), *([cpu[0]] if cpu else []), *([freezer[0]] if freezer else [])],
         )
-        self._refill_at = time.monotonic() + REFILL_DELAY
+        self._refill_soon(None if record.copied else record.home.runtime)
 
     def _refusal(self, asked: Start, kept: Kept | None) -> str | None:
         """What is wrong with what is asked for."""
@@ -424,6 +425,14 @@ class Server:
         demand.starts.append(time.monotonic())
         return demand.standing or None
 
+    def _refill_soon(self, runtime: str | None) -> None:
+        """`runtime`: where there is a reason for one more."""
+        now = time.monotonic()
+        if runtime is not None:
+            self._supplies[runtime].note(now)
+        # Not put off by starts that follow each other: what they take must be there again.
+        self._refill_at = min(self._refill_at or now + REFILL_DELAY, now + REFILL_DELAY)
+
     def _refill(self) -> None:
         """Keep some empty sandboxes ready: it takes the slow part of a start, joining cgroups, off its path. And those
         in which a command waits: that takes the start of an interpreter off it too."""
@@ -432,9 +441,16 @@ class Server:
             return
         self._refill_standing()
         self._refill_copies()
+        now = time.monotonic()
         for runtime, home in self._forkservers.items():
-            waiting = self._empty[runtime]
-            while len(waiting) < EMPTY_KEPT and self._free_slots:
+            waiting, wanted = self._empty[runtime], self._supplies[runtime].wanted(now)
+            while len(waiting) > wanted:
+                surplus = waiting.pop()
+                surplus.line = deque([surplus])  # no start takes it any more
+                home.channel.send({"end": surplus.number})
+            if wanted > FEWEST:
+                self._refill_at = min(self._refill_at or now + LATELY, now + LATELY)  # to let go what is too many then
+            while len(waiting) < wanted and self._free_slots:
                 try:
                     waiting.append(self._prepare(home))
                 except OSError:
