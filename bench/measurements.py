@@ -233,6 +233,11 @@ MEASUREMENTS = (
         (Figure("throughput, 16 clients, 20 functions", "/s", None, ratio_at_least(0.50)),),
     ),
     Measurement(
+        "functions-20-64",
+        partial(throughput, connections=64, functions=20),
+        (Figure("throughput, 64 clients, 20 functions", "/s", None, ratio_at_least(0.50)),),
+    ),
+    Measurement(
         "awslambdaric",
         partial(warm, client="awslambdaric"),
         _pair("awslambdaric, one client", "ms", (None, None), (None, None)),
@@ -265,7 +270,10 @@ MEASUREMENTS = (
     Measurement(
         "crowd",
         crowd,
-        (Figure("500 idle environments: p50 against none", "ms"), Figure("each of them adds, PSS", "MB")),
+        (
+            Figure("500 idle environments: p50 against none", "ms", None, ratio_at_most(1.5)),
+            Figure("each of them adds, PSS", "MB", None, at_most(8)),
+        ),
     ),
     Measurement(
         "slow-client",

@@ -137,6 +137,9 @@ from lamplighter.worker.worker import Worker, variables
 # Seconds after which a thread that computes lets the event loop go on. Logs are searched and databases written beside
 # it; with Python's own 5 ms, each of its turns could wait that long, and a call has several.
 SWITCH = 0.0001
+# Objects that are made before the young ones are looked at, and how often the older ones are then. What a call makes is
+# gone with it or waits for a thread that writes; to look at that often finds nothing.
+COLLECT = (20_000, 20, 20)
 DRAIN_LIMIT = 30.0  # seconds that calls in flight have to finish after the first signal
 
 log = logging.getLogger("lamplighter")
@@ -183,6 +186,7 @@ async def _serve(settings: Settings, directory: DataDirectory, on_ready: Callabl
         # What stands now stays: the collector need not look at it again, which it would do in the middle of calls.
         gc.collect()
         gc.freeze()
+        gc.set_threshold(*COLLECT)
         await door.listen(listener)
         on_ready(startup.ready_line(settings, listener, isolation, told.reach))
         sandboxes.lost.add_done_callback(lambda lost: None if lost.cancelled() else stop.set())

@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from lamplighter.sandbox.cgroup import hierarchies
 from lamplighter.sandbox.client import ServerSandboxes
 from lamplighter.sandbox.contract import Isolation, SandboxSpec
 from lamplighter.sandbox.messages import Configuration, Runtime
+from lamplighter.sandbox.supply import LATELY
 from support.sandbox_server import (
     CLIENT,
     VARIABLES,
@@ -41,7 +44,7 @@ async def test_after_many_starts_and_ends_nothing_is_left_of_them(mode: Isolatio
             guest = await bench.guest()
             await guest.run("result = 1")  # the event loop, too, opens what it keeps
             await guest.end()
-        await until(lambda: len(descendants(bench.server)) == _resting(mode), "only empty sandboxes wait")
+        await until(_at_rest(bench.server, mode), "only empty sandboxes wait")
         ours, server = _descriptors(os.getpid()), _descriptors(serving_process(bench.server))
         served = serving_process(bench.server)
         mounts = _mounts(served)
@@ -49,7 +52,7 @@ async def test_after_many_starts_and_ends_nothing_is_left_of_them(mode: Isolatio
             guests = await asyncio.gather(*(bench.guest() for _ in range(4)))
             await guests[0].run("import subprocess; subprocess.Popen(['sleep', '1000'])")
             await asyncio.gather(*(guest.end() for guest in guests))
-        await until(lambda: len(descendants(bench.server)) == _resting(mode), "only empty sandboxes wait")
+        await until(_at_rest(bench.server, mode), "only empty sandboxes wait")
         await until(lambda: _descriptors(os.getpid()) == ours, "we have closed what we opened")
         await until(lambda: _descriptors(served) == server, "the server has closed what it opened")
         assert _mounts(served) == mounts
@@ -77,7 +80,7 @@ async def test_kill_9_of_a_fork_server_leaves_nothing_and_the_next_start_works(m
         assert await guest.run("result = 1") == 1
         await guest.end()
         await killed.end()  # until then its /tmp is there for one that comes after it
-        await until(lambda: len(descendants(bench.server)) == _resting(mode), "only empty sandboxes wait")
+        await until(_at_rest(bench.server, mode), "only empty sandboxes wait")
         await until(
             lambda: len(cgroups_of(bench.run_dir)) in (0, _empty_kept(mode) * len(hierarchies())),
             "groups of the dead are removed",
@@ -90,6 +93,7 @@ from support.sandbox_server import VARIABLES
 from lamplighter.sandbox.client import ServerSandboxes
 from lamplighter.sandbox.contract import SandboxSpec
 from lamplighter.sandbox.messages import Configuration, Runtime
+from lamplighter.sandbox.supply import LATELY
 
 async def main():
     code_root, run_dir, client, mode, digest = sys.argv[1:]
@@ -160,6 +164,21 @@ def _empty_kept(mode: Isolation) -> int:
 def _resting(mode: Isolation) -> int:
     """Processes below the server: the fork server, two for each empty sandbox, in user one more that is the server."""
     return 1 + 2 * _empty_kept(mode) + (mode == "user")
+
+
+def _at_rest(server: int, mode: Isolation) -> Callable[[], bool]:
+    """Whether there are so many, and have been for as long as more may be kept after a start."""
+    since: float | None = None
+
+    def at_rest() -> bool:
+        nonlocal since
+        if len(descendants(server)) != _resting(mode):
+            since = None
+        elif since is None:
+            since = time.monotonic()
+        return since is not None and time.monotonic() - since > LATELY
+
+    return at_rest
 
 
 def _mounts(pid: int) -> int:

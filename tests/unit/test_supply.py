@@ -8,11 +8,11 @@ TIMES = st.lists(st.floats(0, 1000), max_size=40).map(sorted)
 
 def test_each_start_is_a_reason_for_one_more_for_a_while() -> None:
     supply = Supply()
-    for second in range(5):
-        supply.note(second)
-    assert supply.wanted(5.0) == 5
-    assert supply.wanted(LATELY + 1.5) == 3
-    assert supply.wanted(LATELY + 5.0) == FEWEST
+    for number in range(5):
+        supply.note(number / 10)
+    assert supply.wanted(0.5) == 5
+    assert supply.wanted(LATELY + 0.15) == 3
+    assert supply.wanted(LATELY + 0.5) == FEWEST
 
 
 @given(TIMES, st.floats(1000, 1020))

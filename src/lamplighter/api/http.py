@@ -15,6 +15,7 @@ class Request(NamedTuple):
     query: str
     headers: Mapping[str, str]
     body: bytes
+    digest: str | None = None  # of the body, SHA-256 in hexadecimal, if it is known already
 
 
 class Response(NamedTuple):

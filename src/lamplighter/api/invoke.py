@@ -16,6 +16,7 @@ import orjson
 
 from lamplighter.api.http import Caller, Request, Response
 from lamplighter.api.jackson import parse_failure
+from lamplighter.api.large_bodies import LARGE, LargeBodies
 from lamplighter.api.protocol import Wire
 from lamplighter.invoke.invoker import Invoker
 from lamplighter.model.errors import (
@@ -55,6 +56,7 @@ class InvokeApi:
         self._ids = ids
         self._region = region
         self._accept = accept
+        self._large_bodies = LargeBodies()
         self._targets: dict[tuple[str, str, str], _Target] = {}
 
     async def answer(self, request: Request, name: str, caller: Caller, request_id: str) -> Response:
@@ -84,7 +86,7 @@ class InvokeApi:
         payload = request.body
         if kind == "Event" and len(payload) > ASYNC_LIMIT:
             raise request_too_large(ASYNC_LIMIT)
-        payload = read_payload(payload)
+        payload = await read_large(self._large_bodies, payload) if len(payload) > LARGE else read_payload(payload)
         trace = read_trace(headers.get("x-amzn-trace-id"), self._ids)
         invocation = Invocation(request_id, payload, target.arn, trace, client_context, None, None, log_type == "Tail")
         if kind == "Event":
@@ -130,10 +132,21 @@ def read_payload(body: bytes) -> bytes:
     if not body:
         return b"{}"
     if not is_json(body):
-        raise InvalidRequestContentException(
-            f"Could not parse request body into json: Could not parse payload into json: {parse_failure(body)}"
-        )
+        raise _not_json(body)
     return body
+
+
+async def read_large(large_bodies: LargeBodies, body: bytes) -> bytes:
+    """As `read_payload`, without keeping others waiting."""
+    if not await large_bodies.is_json(body, is_json):
+        raise _not_json(body)
+    return body
+
+
+def _not_json(body: bytes) -> ServiceError:
+    return InvalidRequestContentException(
+        f"Could not parse request body into json: Could not parse payload into json: {parse_failure(body)}"
+    )
 
 
 def read_trace(given: str | None, ids: Ids) -> str:

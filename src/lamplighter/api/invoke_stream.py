@@ -18,10 +18,12 @@ from lamplighter.api.invoke import (
     SYNC_LIMIT,
     check_tenant,
     read_client_context,
+    read_large,
     read_payload,
     read_trace,
     request_too_large,
 )
+from lamplighter.api.large_bodies import LARGE, LargeBodies
 from lamplighter.invoke.invoker import Invoker
 from lamplighter.invoke.pace import Pace
 from lamplighter.model.ids import Ids
@@ -47,6 +49,7 @@ class InvokeStreamOperation:
         self._invoker = invoker
         self._ids = ids
         self._pace = pace
+        self._large_bodies = LargeBodies()
 
     def operations(self) -> dict[str, StreamingOperation]:
         return {NAME: self.invoke}
@@ -64,12 +67,11 @@ class InvokeStreamOperation:
         payload: bytes = values["Payload"]
         if len(payload) > SYNC_LIMIT:
             raise request_too_large(SYNC_LIMIT, NAME)
+        payload = await read_large(self._large_bodies, payload) if len(payload) > LARGE else read_payload(payload)
         trace = read_trace(call.trace, self._ids)
         tail = values.get("LogType") == "Tail"
         stream = Stream()
-        invocation = Invocation(
-            call.request_id, read_payload(payload), target.arn, trace, context, None, None, log_tail=tail
-        )
+        invocation = Invocation(call.request_id, payload, target.arn, trace, context, None, None, log_tail=tail)
         running = asyncio.create_task(self._invoker.invoke(function, invocation, stream))
         answer = StreamedAnswer(running, stream, self._pace(), call.request_id)
         await answer.begun()

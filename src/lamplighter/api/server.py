@@ -20,6 +20,7 @@ from lamplighter.api.errors import refusal
 from lamplighter.api.http import Call, Caller, Operation, Request, Response, Streamed, StreamingOperation
 from lamplighter.api.invoke import SYNC_LIMIT, InvokeApi, request_too_large
 from lamplighter.api.invoke_stream import NAME as STREAM
+from lamplighter.api.large_bodies import LARGE, LargeBodies
 from lamplighter.api.other_service import OtherService
 from lamplighter.api.protocol import Wire
 from lamplighter.model.clock import Clock
@@ -33,6 +34,7 @@ CONTROL_LIMIT = 70_167_211  # bytes of a control plane request (AWS: spec 1.2)
 CONNECTIONS = 4096
 BODIES = 1 << 30  # bytes of large bodies on their way in, of all connections together; SDKs try again after a 503
 _TICK = 1.0  # seconds
+_BUFFER = 512 << 10  # bytes that the kernel keeps of a connection, and so the most that one turn of the loop copies
 
 RawHandler = Callable[[Request], Awaitable[Response]]
 
@@ -78,6 +80,7 @@ class FrontDoor:
         self._region = region
         self.date = formatdate(clock.now(), usegmt=True)
         self.room = BODIES
+        self._large_bodies = LargeBodies()
         self.connections: set[Connection] = set()
         self.inner: set[Connection] = set()  # from functions, each with a door of its own (reach.py)
         self.in_hand = 0  # requests that have no response yet
@@ -88,6 +91,8 @@ class FrontDoor:
 
     async def listen(self, listener: socket.socket) -> None:
         """Accept on a bound socket, which is ours from here on."""
+        for direction in (socket.SO_SNDBUF, socket.SO_RCVBUF):  # of each connection
+            listener.setsockopt(socket.SOL_SOCKET, direction, _BUFFER)
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(lambda: Connection(self), sock=listener, backlog=1024)
         self._ticker = loop.call_later(_TICK, self._tick)
@@ -215,7 +220,7 @@ class FrontDoor:
     async def _respond(self, request: Request, name: str | None, request_id: str) -> Response | Streamed:
         try:
             if name is not None:
-                caller = self._verify(request)
+                caller = self._verify(await self._hashed(request) if len(request.body) > LARGE else request)
                 if caller.allowed is not None:
                     authorize(caller, "lambda", "Invoke", self._resource(caller, {"FunctionName": name}))
                 return await self._invoke.answer(request, name, caller, request_id)
@@ -239,6 +244,9 @@ class FrontDoor:
             )
             return refusal(ServiceException(), request_id)
 
+    async def _hashed(self, request: Request) -> Request:
+        return request._replace(digest=await self._large_bodies.digest(request.body))
+
     async def _answer(self, request: Request, request_id: str) -> Response | Streamed:
         for prefix, handler in self._raw:
             if request.path.startswith(prefix):
@@ -246,7 +254,7 @@ class FrontDoor:
         for service in self._services:
             if (dialect := service.dialect(request)) is not None:
                 return await service.answer(dialect, request, request_id)
-        caller = self._verify(request)
+        caller = self._verify(await self._hashed(request) if len(request.body) > LARGE else request)
         operation, labels = route = self._wire.route(request.method, request.path, request.query)
         authorize(caller, "lambda", operation.name, self._resource(caller, labels))
         if operation.name == "Invoke":  # written in another way: with a slash at the end

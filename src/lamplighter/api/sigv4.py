@@ -89,7 +89,7 @@ class Verifier:
         secret, caller = self._credentials(claim, headers.get("x-amz-security-token", ""))
         self._check_scope(claim, stamp)
         self._check_time(stamp, SKEW)
-        payload = sha256(request.body).hexdigest() if request.body else EMPTY_HASH
+        payload = request.digest or (sha256(request.body).hexdigest() if request.body else EMPTY_HASH)
         if headers.get("x-amz-content-sha256", payload) != payload:
             raise InvalidSignatureException(MISMATCH)
         expected = self._sign(request, claim, secret, stamp, canonical_query(request.query), payload)
@@ -113,7 +113,7 @@ class Verifier:
 
     def _presigned_payload(self, request: Request, parameters: Mapping[str, str]) -> str:
         """Who presigns may leave the body open, by signing a word in place of its hash."""
-        payload = sha256(request.body).hexdigest()
+        payload = request.digest or sha256(request.body).hexdigest()
         claimed = parameters.get("X-Amz-Content-Sha256") or request.headers.get("x-amz-content-sha256", payload)
         if claimed not in (payload, UNSIGNED):
             raise InvalidSignatureException(MISMATCH)

@@ -56,16 +56,9 @@ class Warming:
                 await self._task
 
     def _note(self, id: FunctionId) -> None:
-        function = self._records.view(id.account, id.region).version(id.name)
-        if function is None:
-            self._seen.pop(id, None)
-            return
-        self._start_runtime(function)
-        unpacked = function.state == "Active" and function.last_update_status != "InProgress"
-        if unpacked and self._seen.get(id) != function.generation:
-            self._seen[id] = function.generation
-            with contextlib.suppress(asyncio.QueueFull):
-                self._changed.put_nowait(id)
+        """In the middle of a change that somebody waits for."""
+        with contextlib.suppress(asyncio.QueueFull):
+            self._changed.put_nowait(id)
 
     def _start_runtime(self, function: FunctionVersion) -> None:
         if function.runtime is not None and function.runtime not in self._known:
@@ -76,8 +69,14 @@ class Warming:
         while True:
             id = await self._changed.get()
             function = self._records.view(id.account, id.region).version(id.name)
-            if function is None or function.runtime is None:
+            if function is None:
+                self._seen.pop(id, None)
                 continue
+            self._start_runtime(function)
+            unpacked = function.state == "Active" and function.last_update_status != "InProgress"
+            if not unpacked or function.runtime is None or self._seen.get(id) == function.generation:
+                continue
+            self._seen[id] = function.generation
             try:
                 self._warm(function, await self._forks(function), False)
             except OSError as error:

@@ -9,7 +9,7 @@ from typing import Final
 
 FEWEST: Final = 2  # of a runtime in use, about 2 MB each
 MOST: Final = 8
-LATELY: Final = 10.0  # seconds
+LATELY: Final = 2.0  # seconds
 
 
 class Supply:

@@ -53,6 +53,7 @@ _HEAD_LIMIT = 1_114_112  # an X-Ray cause alone may be 1 MB
 _HEAD_READS = 1024  # pieces a head may arrive in: the parser copies what it has for each
 _IDLE_CALLS = 256  # calls that move nothing (ping, errors), in a row; then a pause, so a flood costs the guest, not us
 _PAUSE = 0.1  # seconds
+_BUFFER = 256 << 10  # bytes that the kernel keeps of a connection, and so the most that one turn of the loop copies
 
 
 class Listener(Protocol):
@@ -141,6 +142,8 @@ class RuntimeApi:
 
     async def open(self, listener: socket.socket) -> None:
         """Accept on `listener`, which stays its owner's."""
+        for direction in (socket.SO_SNDBUF, socket.SO_RCVBUF):  # of each connection
+            listener.setsockopt(socket.SOL_SOCKET, direction, _BUFFER)
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(lambda: _Connection(self), sock=listener, backlog=_CONNECTIONS)
 
