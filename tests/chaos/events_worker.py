@@ -24,6 +24,7 @@ from lamplighter.events.deliveries import Deliveries
 from lamplighter.events.destinations import Delivery, Targets, Undeliverable
 from lamplighter.events.dispatcher import Dispatcher
 from lamplighter.events.rounds import Rounds
+from lamplighter.invoke.invoker import TooLate
 from lamplighter.invoke.limits import Limits
 from lamplighter.model.event_invoke import EventRules
 from lamplighter.model.functions import CodePackage, FunctionId, FunctionVersion
@@ -34,6 +35,7 @@ from lamplighter.store.events import SqliteEventQueue
 from lamplighter.worker.contract import WorkerError
 
 SPEED = 200
+PATIENCE = 100.0  # seconds, for what a busy machine may take
 LETTERS = "arn:aws:sqs:us-east-1:000000000000:letters"
 RECORDS = {side: f"arn:aws:sqs:us-east-1:000000000000:{side}" for side in ("OnSuccess", "OnFailure")}
 RULES = {
@@ -66,6 +68,19 @@ class FastClock:
         return time.monotonic() * SPEED
 
 
+class Moment:
+    """One, as a clock: so that it is known to the digit when an event was accepted."""
+
+    def __init__(self, at: float) -> None:
+        self._at = at
+
+    def now(self) -> float:
+        return self._at
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+
 class Functions:
     """What an Invoker would be."""
 
@@ -78,10 +93,12 @@ class Functions:
         code = CodePackage("0" * 64, 1)
         return FunctionVersion(id, "$LATEST", 1, "r", "", code, None, None, "", dead_letter_arn=LETTERS)
 
-    async def invoke(self, function: FunctionVersion, invocation: Invocation) -> Outcome:
+    async def invoke(self, function: FunctionVersion, invocation: Invocation, latest: float) -> Outcome:
         if function.id.name == "away" and self._chance.random() < 0.9:
             raise WorkerError("no room")
-        self._ran.add(function.id.name, invocation.request_id, self._clock.now())
+        if (now := self._clock.now()) >= latest:
+            raise TooLate
+        self._ran.add(function.id.name, invocation.request_id, now)
         await asyncio.sleep(self._chance.random() * 0.01)  # a life may end here
         return Outcome(b"1") if function.id.name in ("good", "away") else Outcome(b"{}", "Unhandled")
 
@@ -115,7 +132,6 @@ async def live(directory: Path, began: float, seed: int, last: bool) -> None:
 
     def unmeasured(metric: str, function: FunctionId, value: float) -> None: ...
 
-    acceptance = Acceptance(queue, clock, unmeasured)
     functions: Any = Functions(ran, clock, chance)
     rules: Any = Rules()
     records: Any = None  # asked only for functions that are gone
@@ -129,14 +145,14 @@ async def live(directory: Path, began: float, seed: int, last: bool) -> None:
         while True:
             id = FunctionId("000000000000", "us-east-1", chance.choice(list(RULES)))
             invocation = Invocation(ids.request_id(), b"{}", id.arn, "Root=1-0-0")
-            now = clock.now()
-            await acceptance.accept(await functions.resolve(id, None), invocation)
-            accepted.add(id.name, invocation.request_id, now)
+            function, moment = await functions.resolve(id, None), Moment(clock.now())
+            await Acceptance(queue, moment, unmeasured).accept(function, invocation)
+            accepted.add(id.name, invocation.request_id, moment.now())
             await asyncio.sleep(chance.random() * 0.005)
 
     async with Rounds(queue, works, clock):
         if last:
-            async with asyncio.timeout(40):
+            async with asyncio.timeout(PATIENCE):
                 while await queue.queues():  # noqa: ASYNC110  # nothing announces it
                     await asyncio.sleep(0.05)
         else:
@@ -145,12 +161,27 @@ async def live(directory: Path, began: float, seed: int, last: bool) -> None:
     await database.close()
 
 
+def wait_for_lines(path: Path, more: int, life: int) -> None:
+    """Until a life has accepted so many events, however busy the machine is."""
+
+    def size() -> int:
+        return path.read_bytes().count(b"\n") if path.exists() else 0
+
+    wanted, deadline = size() + more, time.monotonic() + PATIENCE
+    while size() < wanted:
+        assert time.monotonic() < deadline, "a life accepts nothing"
+        assert os.waitpid(life, os.WNOHANG) == (0, 0), "it ended on its own"
+        time.sleep(0.002)
+
+
 def main(directory: Path, kills: int, seed: int) -> None:
     chance, began = random.Random(seed), time.clock_gettime(time.CLOCK_REALTIME)
     for number in range(kills):
         life = os.fork()
         if not life:
             asyncio.run(live(directory, began, seed * 10_000 + number, last=False))
+        if number % 3:  # the others end in their start, or wherever they are by then
+            wait_for_lines(directory / "accepted", 2, life)
         time.sleep(0.01 + chance.random() * 0.06)
         os.kill(life, signal.SIGKILL)
         _, status = os.waitpid(life, 0)

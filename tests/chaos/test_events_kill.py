@@ -5,6 +5,7 @@ import random
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
@@ -28,7 +29,6 @@ CONDITION = {
     "away": {("OnSuccess", "Success", "1"), ("OnFailure", "EventAgeExceeded", "0")},
 }
 AGE = {"brief": 100.0, "away": 150.0}  # seconds
-A_MOMENT = 20.0  # seconds of the fast clock, a tenth of one of ours: between a decision and the line that tells of it
 
 
 def lines(path: Path) -> list[list[str]]:
@@ -38,7 +38,7 @@ def lines(path: Path) -> list[list[str]]:
 @pytest.mark.parametrize("seed", range(2))
 def test_after_hundreds_of_kills_every_acknowledged_event_has_come_to_its_end(tmp_path: Path, seed: int):
     command = [sys.executable, str(WORKER), str(tmp_path), str(KILLS), str(seed)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=dict(os.environ))
+    done = subprocess.run(command, capture_output=True, text=True, timeout=400, env=dict(os.environ))
     assert done.returncode == 0, done.stderr[-2000:]
     accepted = {id: (name, float(at)) for name, id, at in lines(tmp_path / "accepted")}
     ran: defaultdict[str, list[float]] = defaultdict(list)
@@ -56,7 +56,7 @@ def test_after_hundreds_of_kills_every_acknowledged_event_has_come_to_its_end(tm
         assert record in CONDITION[name], (name, id)
         assert len(ran[id]) >= int(record[2]), (name, id)  # more often only because of a kill
         assert ("letters" in {target for target, *_ in told[id]}) == (record[0] == "OnFailure"), (name, id)
-        assert all(moment <= at + AGE.get(name, 21_600.0) + A_MOMENT for moment in ran[id]), (name, id)
+        assert all(moment < at + AGE.get(name, 21_600.0) for moment in ran[id]), (name, id)
         if name == "bad":  # a minute, then two, whatever was in between
             assert max(ran[id]) - at >= 180
 
@@ -80,7 +80,7 @@ def handler(event, context):
 
 def test_a_real_service_that_is_killed_again_and_again_loses_no_event(tmp_path: Path):
     """Functions tell of their runs in a file, for which they must see the host's: without isolation."""
-    chance, ran, accepted = random.Random(7), tmp_path / "ran", dict[str, bool]()
+    chance, ran, accepted = random.Random(7), tmp_path / "ran", Acknowledged()
     name = ""
     for number in range(ROUNDS):
         with Service(tmp_path / "data", "--isolation", "none", "--auth", "off") as service:
@@ -89,26 +89,46 @@ def test_a_real_service_that_is_killed_again_and_again_loses_no_event(tmp_path: 
                     name = deploy_with(client, SOURCE, Environment={"Variables": {"RAN": str(ran)}})
                     client.put_function_event_invoke_config(FunctionName=name, MaximumRetryAttempts=0)
             with ThreadPoolExecutor(4) as threads:
-                callers = [threads.submit(call, service, name, number * 4 + each) for each in range(4)]
-                time.sleep(0.05 + chance.random() * 0.5)
-                service.kill()
+                callers = [threads.submit(call, service, name, number * 4 + each, accepted) for each in range(4)]
+                # By events, not by time: a busy machine takes fewer.
+                try:
+                    accepted.wait(len(accepted.fails) + chance.randint(11, 300 if number % 4 else 1000))
+                finally:
+                    service.kill()  # which ends the callers
                 for caller in callers:
-                    accepted |= caller.result(30)
-    assert len(accepted) > 10 * ROUNDS
+                    caller.result(30)
+    assert len(accepted.fails) > 10 * ROUNDS
     with Service(tmp_path / "data", "--isolation", "none") as service:
         deadline = time.monotonic() + 60
         while (left := waiting(tmp_path / "data" / "events.db"))[0]:
             assert time.monotonic() < deadline, f"{left} events are still waiting"
             time.sleep(0.05)
     runs = set(ran.read_text().split())
-    assert accepted.keys() <= runs
-    failed, died = sum(accepted.values()), left[1]
+    assert accepted.fails.keys() <= runs
+    failed, died = sum(accepted.fails.values()), left[1]
     assert failed <= died <= failed + 4 * ROUNDS  # what was not acknowledged may have been accepted
 
 
-def call(service: Service, name: str, seed: int) -> dict[str, bool]:
-    """Until the service is gone: the events it has acknowledged, with whether they will fail."""
-    chance, acknowledged = random.Random(seed), dict[str, bool]()
+class Acknowledged:
+    """The events that the service has taken, with whether they will fail, as several callers hear of it."""
+
+    def __init__(self) -> None:
+        self.fails: dict[str, bool] = {}
+        self._more = threading.Condition()
+
+    def add(self, id: str, fails: bool) -> None:
+        with self._more:
+            self.fails[id] = fails
+            self._more.notify_all()
+
+    def wait(self, number: int) -> None:
+        with self._more:
+            assert self._more.wait_for(lambda: len(self.fails) >= number, 60), f"{len(self.fails)} of {number} events"
+
+
+def call(service: Service, name: str, seed: int, acknowledged: Acknowledged) -> None:
+    """Until the service is gone."""
+    chance = random.Random(seed)
     headers = {"X-Amz-Invocation-Type": "Event"}
     with closing(HTTPConnection("127.0.0.1", service.port, timeout=10)) as connection:
         while True:
@@ -120,9 +140,9 @@ def call(service: Service, name: str, seed: int) -> dict[str, bool]:
                 answer = connection.getresponse()
                 answer.read()
             except (OSError, HTTPException):
-                return acknowledged
+                return
             assert answer.status == 202
-            acknowledged[answer.headers["x-amzn-RequestId"]] = fails
+            acknowledged.add(answer.headers["x-amzn-RequestId"], fails)
 
 
 def waiting(path: Path) -> tuple[int, int]:

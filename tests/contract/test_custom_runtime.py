@@ -136,7 +136,7 @@ async def test_of_a_languages_prefix_only_the_program_and_its_libraries_are_ther
         listing = (await guest.output()).decode().split()
         assert listing == ["/var/lang:", "bin", "lib", "/var/lang/bin:", "tool", "/var/lang/lib:", "of-lib"]
         guest = await bench.guest(runtime="language", command=("/var/lang/bin/tool", "/var/runtime", "/mnt"))
-        assert (await guest.output()).decode().split() == ["/mnt:", "/var/runtime:", "bootstrap.py"]
+        assert (await guest.output()).decode().split() == ["/mnt:", "/var/runtime:", "bootstrap.py", "template.py"]
 
 
 @MODES

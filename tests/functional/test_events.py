@@ -1,8 +1,9 @@
 """Asynchronous invocation from outside: what is accepted runs, however the service comes and goes."""
 
+import resource
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,40 @@ def test_what_was_acknowledged_before_a_crash_or_a_stop_is_run_after_it(
     with Service(data, *OPTIONS) as service, closing(service.client()) as client:
         client.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=20)
         until(lambda: accepted <= set(ran()))
+
+
+def test_a_disk_that_takes_nothing_refuses_events_and_those_after_it_are_run(
+    tmp_path: Path, ran: Callable[[], list[str]]
+) -> None:
+    with Service(tmp_path / "data", *OPTIONS) as service, closing(service.client()) as client:
+        name = deploy(client, tmp_path)
+        (before,) = send(service, name, b"{}", 1)
+        until(ran)
+        with full_disk(service):
+            for _ in range(3):
+                with pytest.raises(client.exceptions.ServiceException) as refused:
+                    client.invoke(FunctionName=name, InvocationType="Event", Payload=b"{}")
+                assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 500
+            assert client.invoke(FunctionName=name)["StatusCode"] == 200  # who writes nothing notices nothing
+        (after,) = send(service, name, b"{}", 1)
+        until(lambda: after in ran())
+    with Service(tmp_path / "data", *OPTIONS) as service, closing(service.client()) as client:
+        (last,) = send(service, name, b"{}", 1)
+        until(lambda: last in ran())
+    found = ran()
+    assert found[0] == before
+    assert found[2:] == [after, last]  # beside them only the synchronous one: what was refused is not run
+
+
+@contextmanager
+def full_disk(service: Service) -> Iterator[None]:
+    """Every write of the service to a file fails."""
+    before = resource.prlimit(service.process.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(service.process.pid, resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        yield
+    finally:
+        resource.prlimit(service.process.pid, resource.RLIMIT_FSIZE, before)
 
 
 def send(service: Service, name: str, payload: bytes, count: int) -> set[str]:

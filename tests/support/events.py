@@ -63,10 +63,13 @@ class _Environment:
 
 
 class _Workers:
-    def __init__(self, handler: Handler) -> None:
+    def __init__(self, handler: Handler, starting: Callable[[], Awaitable[None]] | None) -> None:
         self._handler = handler
+        self._starting = starting
 
     async def start(self, function: FunctionVersion, initialization: Initialization = "on-demand") -> _Environment:
+        if self._starting is not None:
+            await self._starting()
         return _Environment(function, self._handler)
 
     async def close(self) -> None: ...
@@ -150,8 +153,14 @@ async def fail(function: FunctionVersion, invocation: Invocation) -> Outcome:
 
 @asynccontextmanager
 async def scene(
-    path: Path, handler: Handler = succeed, *, clock: ManualClock | None = None, account_limit: int = 1000
+    path: Path,
+    handler: Handler = succeed,
+    *,
+    clock: ManualClock | None = None,
+    account_limit: int = 1000,
+    starting: Callable[[], Awaitable[None]] | None = None,
 ) -> AsyncGenerator[Scene]:
+    """`starting`: what making an environment takes."""
     clock = clock or ManualClock()
 
     async def noted(function: FunctionVersion, invocation: Invocation) -> Outcome:
@@ -165,9 +174,9 @@ async def scene(
         plane = await stack.enter_async_context(control_plane(path, clock))
         limits = Limits(account_limit)
         follow_reservations(limits, plane.records, plane.database, ACCOUNT, REGION)
-        assignment = InProcessAssignment(_Workers(noted), clock, limits)
+        assignment = InProcessAssignment(_Workers(noted, starting), clock, limits)
         stack.push_async_callback(assignment.close)
-        invoker = Invoker(plane.stored, plane.records, plane.database, assignment)
+        invoker = Invoker(plane.stored, plane.records, plane.database, assignment, clock=clock)
         stack.push_async_callback(invoker.close)
         database = Database(plane.directory.events)
         stack.push_async_callback(database.close)

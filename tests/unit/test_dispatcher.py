@@ -341,6 +341,30 @@ def test_nothing_runs_after_its_maximum_age(tmp_path: Path):
     run(main)
 
 
+def test_an_environment_that_comes_after_the_maximum_age_runs_nothing(tmp_path: Path):
+    async def main() -> None:
+        asked, there = asyncio.Event(), asyncio.Event()
+
+        async def starting() -> None:
+            asked.set()
+            await there.wait()
+
+        async with scene(tmp_path, starting=starting) as s:
+            await s.function("f")
+            await s.configure("f", DestinationConfig=ON_FAILURE, MaximumEventAgeInSeconds=60)
+            await s.accept("f")
+            await asked.wait()
+            await s.move(60)
+            there.set()
+            await s.empty()
+            assert s.ran == []
+            assert s.records()[0]["requestContext"]["condition"] == "EventAgeExceeded"
+            await s.accept("f")  # the environment is good for the next one
+            await s.ran_times(1)
+
+    run(main)
+
+
 def test_the_events_of_a_deleted_function_are_dropped_those_of_a_deleted_alias_are_not_silently(tmp_path: Path):
     async def main() -> None:
         async with scene(tmp_path, fail) as s:

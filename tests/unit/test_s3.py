@@ -10,7 +10,7 @@ import pytest
 from botocore.auth import S3SigV4Auth, SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lamplighter.model.errors import AccessDeniedException, InvalidParameterValueException
@@ -157,6 +157,7 @@ ENCODED = st.text(max_size=20).map(lambda text: quote(text, safe=""))
     token=st.sampled_from([None, "to/ken=="]),
     value=st.text("abc -_", max_size=20),
 )
+@example("s3", "", {"0": "", "00": ""}, b"", None, "")
 def test_requests_are_signed_as_botocore_signs_them(
     service: str, path: str, query: dict[str, str], body: bytes, token: str | None, value: str
 ):

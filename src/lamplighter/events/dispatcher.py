@@ -14,7 +14,7 @@ from lamplighter.events.envelope import PREFIX, State, invocation_event, read_in
 from lamplighter.events.records import Condition, Ending, Refusal, Response
 from lamplighter.events.retry import after_error, after_refusal, stopped
 from lamplighter.events.rules import Rules
-from lamplighter.invoke.invoker import Invoker
+from lamplighter.invoke.invoker import Invoker, TooLate
 from lamplighter.invoke.limits import Limits
 from lamplighter.invoke.lineage import mark_of, pass_through
 from lamplighter.model.clock import Clock
@@ -75,9 +75,12 @@ class Dispatcher:
             if stop := self._stop(attempt, share.reserved):
                 return stop
             self._measure("AsyncEventAge", attempt.id, (self._clock.now() - event.accepted) * 1000)
-            outcome = await self._invoker.invoke(function, attempt.invocation)
+            latest = event.accepted + self._rules.of(attempt.id, attempt.qualifier).age
+            outcome = await self._invoker.invoke(function, attempt.invocation, latest=latest)
         except TooManyRequestsException:
             return Hold(share.when_free)
+        except TooLate:
+            return self._stopped(attempt, "EventAgeExceeded")
         except ResourceNotFoundException as error:
             return self._nothing_to_run(attempt, error)
         except RecursiveInvocationException as error:
@@ -93,8 +96,9 @@ class Dispatcher:
         """The end of an event that is not to be run any more."""
         rules = self._rules.of(attempt.id, attempt.qualifier)
         condition = stopped(rules, attempt.event.accepted, self._clock.now(), reserved)
-        if condition is None:
-            return None
+        return None if condition is None else self._stopped(attempt, condition)
+
+    def _stopped(self, attempt: _Attempt, condition: Condition) -> Done:
         if attempt.state == State():
             attempt.refused(429, "Rate Exceeded.")  # it never had a chance, and was waiting for one
         return self._ended(attempt, condition)

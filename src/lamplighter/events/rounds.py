@@ -90,6 +90,7 @@ class Rounds:
         self._held = 0
         self._unwritten = 0
         self._tasks: set[asyncio.Task[None]] = set()  # attempts, to the writing of their ends
+        self._put_off: set[asyncio.Future[None]] = set()  # writes that wait for room on the disk
         self._server: asyncio.Task[None] | None = None
         self._times: list[tuple[float, int, Callable[[], object]]] = []  # a heap: when to do what
         self._order: Iterator[int] = count()
@@ -118,6 +119,8 @@ class Rounds:
         if self._server is not None:
             self._server.cancel()
             await asyncio.wait((self._server,))
+        for passed in tuple(self._put_off):  # once more, now
+            _pass(passed)
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=limit)
         cut_off = self._running
@@ -266,11 +269,21 @@ class Rounds:
                     self._queue.release((event,))
                     self._arrived(event.queue, event.due)
             except StoreFailed:
-                passed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-                self._at(self._clock.now() + _DISK_RETRY, partial(_pass, passed))
-                await passed
+                await self._disk_retry()
             else:
                 return
+
+    async def _disk_retry(self) -> None:
+        if self._stopping:
+            await asyncio.sleep(_DISK_RETRY)  # there is no timer any more
+            return
+        passed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._put_off.add(passed)
+        self._at(self._clock.now() + _DISK_RETRY, partial(_pass, passed))
+        try:
+            await passed
+        finally:
+            self._put_off.discard(passed)
 
     def _rest(self, lane: _Lane) -> None:
         now = self._clock.now()

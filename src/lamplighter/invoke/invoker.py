@@ -40,6 +40,10 @@ _UNQUALIFIED: Final = 6  # colons of an ARN that names neither alias nor version
 _log = logging.getLogger(__name__)
 
 
+class TooLate(Exception):
+    """It has waited for an environment until it was not to be run any more."""
+
+
 class Invoker:
     """`chance`: evenly spread over [0, 1); decides between the versions of an alias. `resources`: counts what runs by
     alias or version, if anybody wants to know."""
@@ -130,14 +134,23 @@ class Invoker:
         self._routed = {alias.arn for aliases in self._weighted.values() for alias in aliases.values()}
         return found
 
-    async def invoke(self, function: FunctionVersion, invocation: Invocation, stream: Stream | None = None) -> Outcome:
+    async def invoke(
+        self,
+        function: FunctionVersion,
+        invocation: Invocation,
+        stream: Stream | None = None,
+        latest: float | None = None,
+    ) -> Outcome:
         """Run it once. A failing function is an Outcome; raises TooManyRequestsException when a limit says no,
         RecursiveInvocationException for one round too many, WorkerError when no environment can be made.
 
-        `stream`: takes the answer as it comes, if the function streams it."""
+        `stream`: takes the answer as it comes, if the function streams it. `latest`: wall time at which it must have
+        begun; raises TooLate when an environment was not there by then."""
         try:
             invocation = self._passing(function, invocation)
             async with self._assignment.environment(function, invocation.source == "sync") as environment:
+                if latest is not None and self._clock.now() >= latest:
+                    raise TooLate
                 if self._resources is None or invocation.invoked_arn.count(":") == _UNQUALIFIED:
                     return await environment.run(invocation, stream)
                 self._resources.enter(invocation.invoked_arn)

@@ -48,7 +48,9 @@ def sign(
         [
             method,
             path if service == "s3" else quote(path, safe="/~"),
-            "&".join(sorted(item if "=" in item else f"{item}=" for item in parts.query.split("&") if item)),
+            "&".join(
+                "=".join(pair) for pair in sorted(item.partition("=")[::2] for item in parts.query.split("&") if item)
+            ),
             *(f"{name}:{value}" for name, value in signed),
             "",
             names,
