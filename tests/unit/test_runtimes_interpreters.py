@@ -102,11 +102,18 @@ def test_of_several_the_newest_patch_release_is_taken(tmp_path: Path) -> None:
         path.parent.mkdir()
         path.write_bytes(b"\x7fELF")
         path.chmod(0o755)
-        status = path.stat()
-        stamp = [status.st_mtime_ns, status.st_size]
+        stamp = interpreters.stamp(str(path), PYTHON)
         entries[str(path)] = {"stamp": stamp, "version": version, "prefix": "/usr", "usable": True}
     cache.write_text(json.dumps(entries))
     assert installed(cache, environ)["python3.12"].interpreter == tmp_path / "b" / "python3.12"
+
+
+def test_an_answer_to_another_question_is_asked_for_again(tmp_path: Path) -> None:
+    """So that a newer Lamplighter finds what an older one had asked wrongly."""
+    path = str(_link(tmp_path / "a") / NAME)
+    asked_otherwise = replace(PYTHON, question=("-c", "print(1)"))
+    assert interpreters.stamp(path, PYTHON) == interpreters.stamp(path, PYTHON)
+    assert interpreters.stamp(path, PYTHON) != interpreters.stamp(path, asked_otherwise)
 
 
 json_values = st.recursive(st.text() | st.none(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner))

@@ -101,7 +101,7 @@ def installed(cache: Path | None = None, environ: Mapping[str, str] = os.environ
 
 def client(name: str) -> Path | None:
     """What a sandbox of the runtime has at /var/runtime."""
-    for language in ("python", "nodejs", "java"):
+    for language in ("python", "nodejs", "java", "ruby"):
         if name.startswith(language):
             return Path(__file__).parent / language
     return None
@@ -136,6 +136,13 @@ def remedy(name: str) -> str:
         version = name.removeprefix("java").partition(".")[0]
         package = f"openjdk-{version}-jre-headless"
         how = f"Install Java {version} (a JRE will do; on Debian and Ubuntu, as root: apt install {package})"
+    elif name.startswith("ruby"):
+        version = name.removeprefix("ruby")
+        how = (
+            f"Install Ruby {version} as the distribution's own, the only one that sandboxes can show (as root: "
+            "apt install ruby; Debian 13 has 3.3, Ubuntu 24.04 3.2),"
+        )
     else:
-        return f"{name} does not run on this host yet; Python, Node.js, Java and custom runtimes (provided.al2023) do."
+        known = "Python, Node.js, Java, Ruby and custom runtimes (provided.al2023) do"
+        return f"{name} does not run on this host yet; {known}."
     return f"{how} and start Lamplighter again."

@@ -24,15 +24,15 @@ _READ_AT_START = frozenset(
     )
 )  # fmt: skip
 
-# Node.js, Java and the libraries they are linked with read these when they start: with a value of the function's own it
-# is started for that function alone. With AWS's values, which these are, it can wait for any.
+# Node.js, Java, Ruby and the libraries they are linked with read these when they start: with a value of the function's
+# own it is started for that function alone. With AWS's values, which these are, it can wait for any.
 READ_AT_START = {
     "LANG": "en_US.UTF-8",
     "TZ": ":UTC",
     "LD_LIBRARY_PATH": "/var/lang/lib:/lib64:/usr/lib64:/var/runtime:/var/runtime/lib:/var/task:/var/task/lib:/opt/lib",
 }
 _ALSO_READ_AT_START = re.compile(
-    "(NODE_(?!PATH$|ENV$)|_?JAVA_|JDK_|CLASSPATH$|LD_|LC_|GCONV_|MALLOC_|GLIBC_|OPENSSL_|SSL_|UV_|ICU_).*"
+    "(NODE_(?!PATH$|ENV$)|RUBY(?!LIB$)|GEM_HOME$|_?JAVA_|JDK_|CLASSPATH$|LD_|LC_|GCONV_|MALLOC_|GLIBC_|OPENSSL_|SSL_|UV_|ICU_).*"
 )
 
 # And the first release that has the switch: an older one would refuse to start.
@@ -82,6 +82,8 @@ def _entry(runtime: InstalledRuntime, program: str, home: str, variables: Mappin
         return (program, f"{home}/bootstrap.py")
     if runtime.name.startswith("java"):
         return (program, *_java_options(variables), "-cp", f"{home}/runtime.jar", "lamplighter.runtime.Main")
+    if runtime.name.startswith("ruby"):
+        return (program, f"{home}/bootstrap.rb")
     options = variables.get("NODE_OPTIONS", "")
     return (program, *_heap(options, variables), *_stable(runtime, options), f"{home}/bootstrap.cjs")
 

@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import tempfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +42,7 @@ def installed(cache: Path | None = None, environ: Mapping[str, str] = os.environ
     `cache`: a file of ours that may be missing, damaged or not writable, which only costs time."""
     known = _read(cache)
     candidates = {path: language for language in LANGUAGES for path in _candidates(language, environ)}
-    stamps = {path: stamp for path in candidates if (stamp := _stamp(path)) is not None}
+    stamps = {path: known_as for path, asked in candidates.items() if (known_as := stamp(path, asked)) is not None}
     missing = {path: candidates[path] for path, stamp in stamps.items() if known.get(path, {}).get("stamp") != stamp}
     answers = {path: known[path] for path in stamps if path not in missing}
     for path, answer in _ask(missing):
@@ -95,12 +96,13 @@ def _is_of_a_virtual_environment(path: str) -> bool:
     return os.path.exists(os.path.join(os.path.dirname(path), "..", "pyvenv.cfg"))
 
 
-def _stamp(path: str) -> list[int] | None:
+def stamp(path: str, language: Language) -> list[int] | None:
+    """Another one where file or question are another."""
     try:
         status = os.stat(path)
     except OSError:
         return None
-    return [status.st_mtime_ns, status.st_size]
+    return [status.st_mtime_ns, status.st_size, zlib.crc32("\0".join(language.question).encode())]
 
 
 def _ask(asked: Mapping[str, Language]) -> Iterator[tuple[str, dict[str, Any]]]:

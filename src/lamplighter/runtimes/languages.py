@@ -44,10 +44,12 @@ const whole = process.release.name === "node" && /^[0-9.]+$/.test(process.versio
 const prefix = path.dirname(path.dirname(process.execPath));
 console.log([process.versions.node, prefix, whole ? "True" : "False"].join("\\n"));
 """
+# A Ruby knows where its library is by a path that was built into it: in a sandbox, that is there for /usr alone.
 _ASK_RUBY = """
 begin
   require "json"
-  whole = RUBY_ENGINE == "ruby" && RUBY_PATCHLEVEL >= 0
+  require "rbconfig"
+  whole = RUBY_ENGINE == "ruby" && RUBY_PATCHLEVEL >= 0 && RbConfig::CONFIG["prefix"] == "/usr"
 rescue LoadError
   whole = false
 end
@@ -87,7 +89,7 @@ NODEJS = Language(
 RUBY = Language(
     "ruby",
     re.compile(r"ruby([34]\.\d)?"),
-    ("/usr/local/bin", "/usr/bin", "~/.rbenv/versions/*/bin", "~/.rubies/*/bin", "/opt/ruby*/bin", "/opt/rubies/*/bin"),
+    ("/usr/bin",),
     ("--disable=gems", "-e", _ASK_RUBY),
     re.compile(r"(3\.[2-4]|4\.0)(?=\.)"),
     "ruby{}",

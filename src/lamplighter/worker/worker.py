@@ -60,6 +60,10 @@ _BY_RUNTIME = {
         "PWD": "/var/task",  # AWS's runtimes are started by a shell
         "SHLVL": "0",
     },
+    "ruby": {
+        "GEM_PATH": "/var/task/vendor/bundle/ruby/{release}.0:/opt/ruby/gems/{release}.0",
+        "RUBYLIB": "/var/task:/var/runtime/lib:/opt/ruby/lib",
+    },
     "provided.al2": {
         "PATH": "/usr/local/bin:/usr/bin/:/bin:/opt/bin",
         "LD_LIBRARY_PATH": "/lib64:/usr/lib64:/var/runtime:/var/runtime/lib:/var/task:/var/task/lib:/opt/lib",
@@ -215,8 +219,9 @@ def variables(
     found = dict(_DEFAULTS)
     for beginning, differing in _BY_RUNTIME.items():
         if runtime.startswith(beginning):
-            major = runtime.removeprefix(beginning).split(".")[0]
-            found |= {name: value.format(major=major) for name, value in differing.items()}
+            release = runtime.removeprefix(beginning)
+            major = release.split(".")[0]
+            found |= {name: value.format(major=major, release=release) for name, value in differing.items()}
     found |= function.environment or {}
     found |= _FIXED
     found |= {

@@ -1,0 +1,5 @@
+require_relative "../other"
+
+def handler(event:, context:)
+  OTHER + event["case"]
+end
