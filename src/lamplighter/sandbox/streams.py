@@ -11,33 +11,63 @@ _KEPT_FOR = 300  # seconds of silence after which it is asked whether the other 
 
 
 class End(asyncio.Protocol):
-    """One of the two."""
+    """One of the two. What comes before the other is there is kept for it: pausing takes hold only later."""
 
     transport: asyncio.Transport
 
     def __init__(self) -> None:
         self.other: End | None = None
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._early: list[bytes] = []
+        self._ended = False  # nothing more comes from here
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's are no subclass
         self.transport.pause_reading()
 
+    def join(self, other: "End") -> None:
+        """From now on, to the other; `begin` once both have joined."""
+        self.other = other
+        for data in self._early:
+            other.transport.write(data)
+        self._early.clear()
+
+    def begin(self) -> None:
+        if self._ended:
+            self._pass_end()
+        else:
+            self.transport.resume_reading()
+
     def data_received(self, data: bytes) -> None:
-        if self.other is not None:
+        if self.other is None:
+            self._early.append(data)
+        elif not self.other.lost.done():
             self.other.transport.write(data)
 
     def eof_received(self) -> bool:
-        if self.other is not None and not self.other.lost.done():
-            self.other.transport.write_eof()
+        self._ended = True
+        if self.other is not None:
+            self._pass_end()
         return True
+
+    def _pass_end(self) -> None:
+        """Once both have said all they had to say, nobody would notice that they are gone: so both are closed, after
+        what is still to be written."""
+        other = self.other
+        if other is None or other.lost.done():
+            return
+        if not other._ended:
+            other.transport.write_eof()
+            return
+        for end in (self, other):
+            end.transport.close()
 
     def pause_writing(self) -> None:
         if self.other is not None and not self.other.lost.done():
             self.other.transport.pause_reading()
 
     def resume_writing(self) -> None:
-        if self.other is not None and not self.other.lost.done():
+        if self.other is not None and not self.other.lost.done() and not self.other._ended:
             self.other.transport.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -58,13 +88,13 @@ async def join(near: socket.socket, far: socket.socket) -> None:
         for end, one in zip(ends, (near, far), strict=True):
             await loop.connect_accepted_socket(lambda end=end: end, one)
             made.append(end)
-        ends[0].other, ends[1].other = ends[1], ends[0]
-        for end in ends:
-            if end.lost.done():
-                return
-            end.transport.resume_reading()
-        for end in ends:
-            await end.lost
+        if not any(end.lost.done() for end in ends):
+            ends[0].join(ends[1])
+            ends[1].join(ends[0])
+            for end in ends:
+                end.begin()
+            for end in ends:
+                await end.lost
     finally:
         for end in made:
             end.transport.abort()
