@@ -215,9 +215,11 @@ async def serving(mode: Isolation, before: Sequence[str] = ()) -> AsyncGenerator
     try:
         yield bench
     finally:
-        await bench.end_guests()
-        killed = sandboxes.lost.done()
-        await sandboxes.close()
+        try:
+            await bench.end_guests()
+        finally:
+            killed = sandboxes.lost.done()
+            await sandboxes.close()
         if killed:  # its cgroups are removed by the next server
             await (await ServerSandboxes.launch(told, command)).close()
         shutil.rmtree(place)

@@ -177,6 +177,7 @@ class Server:
             group.thaw()  # the service may have frozen it a moment after it was killed
         self._leaving = [group for group in self._leaving if not group.remove()]
         self._dying[:] = [pid for pid in self._dying if os.waitpid(pid, os.WNOHANG)[0] == 0]
+        self._templates.tidy()
 
     def _read(self, channel: Channel, forkserver: ForkServerProcess | None) -> bool:
         """Take one packet; False at end of file."""

@@ -9,6 +9,7 @@ import os
 import selectors
 import signal
 import socket
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from lamplighter.sandbox import linux
 from lamplighter.sandbox.channel import Channel, Malformed, close_all
 from lamplighter.sandbox.keeper import Keeper
 
+_GRACE = 0.5  # seconds in which a keeper should end by itself
 _FIRST = 3  # the descriptors of a keeper: its channel, then that to the template's process A
 
 
@@ -65,6 +67,7 @@ class Templates:
         self._keepers: dict[int, KeeperProcess] = {}  # by the number of the template's record
         self._copies: dict[int, int] = {}  # pidfds, by number of record
         self._unwanted: set[int] = set()  # copies to be ended as soon as they are there
+        self._leaving: list[tuple[int, float]] = []  # keepers that are to end by themselves, and until when
 
     def hold(self, number: int, name: int, parent: Channel) -> None:
         """Of the sandbox with record `number`, which the service knows by `name`. Takes the channel to its A over."""
@@ -113,6 +116,15 @@ class Templates:
         if keeper is not None:
             self._lost(number, keeper)
 
+    def tidy(self) -> None:
+        """Interrupt keepers that wait for what a dead template does no more: what they hold can't be gone before."""
+        now = time.monotonic()
+        waiting = [(pid, until) for pid, until in self._leaving if pid in self._dying]
+        for pid, until in waiting:
+            if now >= until:
+                os.kill(pid, signal.SIGALRM)
+        self._leaving = [(pid, until) for pid, until in waiting if now < until]
+
     def _hear(self, number: int) -> None:
         keeper = self._keepers[number]
         try:
@@ -152,11 +164,12 @@ class Templates:
     def _lost(self, number: int, keeper: KeeperProcess) -> None:
         """Without its keeper a template is dead, and no copy can be made; those that there are live as long as A. At
         the end of file it exits by itself, and not in the middle of something: that would leave a process that is
-        nobody's to reap."""
+        nobody's to reap. `tidy` sees to those that wait for ever."""
         del self._keepers[number]
         self._selector.unregister(keeper.channel)
         keeper.channel.close()
         self._dying.append(keeper.pid)
+        self._leaving.append((keeper.pid, time.monotonic() + _GRACE))
         self._thaw(keeper.spares)  # the kernel kills them now, which a frozen one would not heed
         for copy in tuple(keeper.pending):
             self._ended(copy, "the template that it was to be a copy of is gone")
