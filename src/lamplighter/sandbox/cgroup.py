@@ -130,6 +130,14 @@ class Cgroup:
                 return _from_now_on(path) if name == "memory.peak" else os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         return None
 
+    def ran_out(self) -> bool:
+        """Whether the kernel ever killed a process in it for want of memory."""
+        for name in ("memory.oom_control", "memory.events"):
+            path = self._file("memory", name)
+            if path:
+                return "oom_kill 0" not in path.read_text()
+        return False
+
     def cpu_control(self) -> tuple[int, Version] | None:
         """A descriptor that takes what `cpu_quota` gives for this version; it can change this sandbox's share only."""
         for name, version in (("cpu.cfs_quota_us", 1), ("cpu.max", 2)):

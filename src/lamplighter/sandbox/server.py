@@ -521,12 +521,14 @@ class Server:
             self._channel.send({"type": "ended", "id": record.id, "reason": reason, "keeps_tmp": False})
         else:
             kept = Kept(record.slot, record.code, record.tmp, record.cgroup if record.tmp.in_memory else None)
-            if record.keep_tmp:
+            # What filled the memory may be /tmp: with it the next sandbox would be killed before its first instruction.
+            keep_tmp = record.keep_tmp and not (kept.cgroup and kept.cgroup.ran_out())
+            if keep_tmp:
                 self._kept[record.id] = kept
             else:
                 self._drop(kept)
             del self._numbers[record.id]
-            self._channel.send({"type": "ended", "id": record.id, "reason": reason, "keeps_tmp": record.keep_tmp})
+            self._channel.send({"type": "ended", "id": record.id, "reason": reason, "keeps_tmp": keep_tmp})
 
     def _drop(self, kept: Kept) -> None:
         """Nobody will come for it."""
