@@ -12,6 +12,7 @@ import pytest
 from lamplighter.cli.commands import COMMANDS
 from lamplighter.settings import OPTIONS
 from lamplighter.store.credentials import load_or_make
+from support.functions import PYTHON
 from support.service import clean_environment, run
 
 
@@ -99,6 +100,21 @@ def test_doctor_tells_what_this_host_can_do_and_which_isolation_auto_takes() -> 
     for word in told:
         assert word in done.stdout
     assert "--isolation auto" in done.stdout
+
+
+def test_installing_what_is_not_nodejs_says_how_to_get_it_or_that_it_is_here() -> None:
+    here = run("runtimes", "install", PYTHON)
+    assert here.returncode == 0
+    assert here.stdout.startswith(f"{PYTHON} is here already: 3.")
+    for runtime, how in (
+        ("ruby4.0", "apt install ruby"),
+        ("dotnet8", "does not run on this host yet"),
+        ("ruby2.5", "AWS has retired ruby2.5"),
+        ("cobol85", "cobol85 is not a runtime of AWS Lambda."),
+    ):
+        done = run("runtimes", "install", runtime)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert how in done.stderr
 
 
 def test_runtimes_lists_the_interpreters_found_here() -> None:

@@ -3,13 +3,10 @@
 Unless said otherwise a promise holds in both isolations that isolate, full and user.
 """
 
-import asyncio
 import os
 import platform
 import socket
 import tempfile
-from collections.abc import Coroutine, Iterator
-from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +14,7 @@ import pytest
 
 from lamplighter.sandbox.contract import SandboxError, SandboxSpec
 from lamplighter.sandbox.seccomp import ALLOWED, numbers
-from support.sandbox_server import Bench, Guest, serving
+from support.prison import Prison
 
 REFUSED = ["EPERM", "EACCES", "ENOENT", "EROFS"]
 # Numbers of calls that must not work, on x86_64 and aarch64 (-1: it has none such). From 424 on they are the same
@@ -44,38 +41,6 @@ CALLS: dict[str, tuple[int, int]] = {
     "ioperm": (173, -1), "modify_ldt": (154, -1), "uselib": (134, -1), "ustat": (136, -1), "sysfs": (139, -1),
     "_sysctl": (156, -1), "create_module": (174, -1), "query_module": (178, -1), "get_kernel_syms": (177, -1),
 }  # fmt: skip
-
-
-class Prison:
-    """A bench and two guests, driven from synchronous tests; one event loop for the whole file."""
-
-    def __init__(self, runner: asyncio.Runner, bench: Bench, guest: Guest, sibling: Guest) -> None:
-        self._runner = runner
-        self.bench = bench
-        self.guest = guest
-        self.sibling = sibling
-
-    def run(self, source: str) -> Any:
-        return self._runner.run(self.guest.run(source))
-
-    def wait(self, what: Coroutine[Any, Any, Any]) -> Any:
-        return self._runner.run(what)
-
-    def sibling_runs(self, source: str) -> Any:
-        return self._runner.run(self.sibling.run(source))
-
-
-@pytest.fixture(scope="module", params=[pytest.param("full", marks=pytest.mark.root), "user"])
-def prison(request: pytest.FixtureRequest) -> Iterator[Prison]:
-    with asyncio.Runner() as runner:
-        stack = AsyncExitStack()
-        bench = runner.run(stack.enter_async_context(serving(request.param)))
-        try:
-            guest = runner.run(bench.guest({"mine.txt": "mine"}, variables={"SECRET": "of-the-guest"}, log_frames=True))
-            sibling = runner.run(bench.guest({"theirs.txt": "theirs"}, variables={"SECRET": "of-the-sibling"}))
-            yield Prison(runner, bench, guest, sibling)
-        finally:
-            runner.run(stack.aclose())
 
 
 def test_the_file_system_holds_nothing_of_the_host_but_programs(prison: Prison) -> None:

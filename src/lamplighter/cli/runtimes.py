@@ -58,7 +58,8 @@ def runtimes(context: click.Context, everything: bool, names: bool) -> None:
 )
 @click.option("--upgrade", is_flag=True, help="Replace one that is there by the newest release.")
 def install(runtime: str, into: Path | None, upgrade: bool) -> None:
-    """Install the interpreter of a runtime: Node.js 20 to 26, from the package registry of npm, or else of pip.
+    """Install the interpreter of a runtime: Node.js 20 to 26, from the package registry of npm, or else of pip. For
+    others it says how to get them.
 
     What is installed already stays as it is. As root it is installed for the host, else for oneself; the service finds
     it at its next start.
@@ -69,6 +70,13 @@ def install(runtime: str, into: Path | None, upgrade: bool) -> None:
       lamplighter runtimes install nodejs22.x --upgrade
       lamplighter runtimes install nodejs22.x --into /srv/node22
     """
+    if not runtime.startswith("nodejs"):
+        present = catalogue.installed().get(runtime)
+        if present is None:
+            raise Refusal(catalogue.remedy(runtime))
+        origin = f"{present.version}, {present.interpreter}" if present.interpreter else "it needs no interpreter"
+        click.echo(f"{runtime} is here already: {origin}.")
+        return
     place = into.absolute() if into else installing.default_place(runtime)
     console = Console(highlight=False, markup=False, stderr=True)
     with console.status(f"{runtime}: looking for the newest release") as status:

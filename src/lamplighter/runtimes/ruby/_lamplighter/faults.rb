@@ -41,10 +41,10 @@ module Lamplighter
 
     private
 
-    # Without the runtime's own frames, which are below the function's.
+    # What is the function's: down to the runtime's own frames, below which there may be some of Ruby itself.
     def stack
       lines = (@exception.backtrace || []).map { |line| text(line) }
-      lines.reject { |line| line.start_with?(OWN) }
+      lines.drop_while { |line| line.start_with?(OWN) }.take_while { |line| !line.start_with?(OWN) }
     end
 
     OWN = File.dirname(__dir__)
