@@ -170,7 +170,7 @@ async def _serve(settings: Settings, directory: DataDirectory, on_ready: Callabl
             scraped = stack.enter_context(startup.bind(*settings.prometheus, option="--prometheus"))
         isolation = startup.chosen_isolation(settings)
         owned = credentials.load_or_make(directory.path)
-        told = startup.sandbox_configuration(directory, isolation, startup.reach(settings, isolation))
+        told = startup.sandbox_configuration(directory, isolation, startup.reach(settings, isolation), settings.tmp)
         Path(told.run_dir).parent.mkdir(parents=True, exist_ok=True)
         runtimes = catalogue.installed(Path(told.run_dir).with_name("runtimes.json"))
         sandboxes = await ServerSandboxes.launch(replace(told, runtimes=startup.sandbox_runtimes(runtimes)))

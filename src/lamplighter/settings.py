@@ -18,6 +18,7 @@ from typing import Any, Literal, cast, get_args
 IsolationChoice = Literal["auto", "full", "user", "none"]
 MissingRuntimes = Literal["refuse", "accept"]
 Network = Literal["none", "internet"]
+Tmp = Literal["disk", "memory"]
 FunctionApi = Literal["invoke", "all", "off"]
 LogFormat = Literal["console", "json"]
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -57,6 +58,7 @@ class Settings:
     network: Network = "internet"
     reachable_networks: tuple[str, ...] = ()
     unreachable_networks: tuple[str, ...] = ()
+    tmp: Tmp = "memory"
     account_concurrency: int = 1000
     idle_timeout: int = 600
     max_environment_age: int = 7200
@@ -332,6 +334,14 @@ OPTIONS = (
         "none",
         "Networks that functions never reach, separated by commas: public addresses that lead back to you.",
         _networks,
+    ),
+    Option(
+        "tmp",
+        "|".join(get_args(Tmp)),
+        "memory",
+        "Where /tmp of functions is: on the disk of the data directory, as isolation full can have it, or in memory, "
+        "where it counts as the function's.",
+        _choice(get_args(Tmp)),
     ),
     Option(
         "account_concurrency",

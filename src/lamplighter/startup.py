@@ -17,7 +17,7 @@ from lamplighter.sandbox.contract import Isolation
 from lamplighter.sandbox.messages import Configuration, Runtime
 from lamplighter.sandbox.probe import probe, way_out_works
 from lamplighter.sandbox.reach import Reach, networks
-from lamplighter.settings import FILE_NAME, Settings
+from lamplighter.settings import FILE_NAME, Settings, Tmp
 from lamplighter.store.directory import DataDirectory
 
 log = logging.getLogger("lamplighter")
@@ -74,7 +74,9 @@ def reach(settings: Settings, isolation: Isolation) -> Reach | None:
     return Reach(networks(settings.reachable_networks), networks(settings.unreachable_networks))
 
 
-def sandbox_configuration(directory: DataDirectory, isolation: Isolation, reach: Reach | None) -> Configuration:
+def sandbox_configuration(
+    directory: DataDirectory, isolation: Isolation, reach: Reach | None, tmp: Tmp = "memory"
+) -> Configuration:
     # A directory of root's own for root's work: the data directory belongs to the service, which root doesn't trust.
     name = hashlib.sha256(str(directory.path).encode()).hexdigest()[:16]
     run_dir = Path("/run/lamplighter", name) if isolation == "full" else directory.path / "run"
@@ -84,6 +86,7 @@ def sandbox_configuration(directory: DataDirectory, isolation: Isolation, reach:
         runtimes={},
         isolation=isolation,
         reach=reach,
+        storage=str(directory.path) if isolation == "full" and tmp == "disk" else None,
     )
 
 

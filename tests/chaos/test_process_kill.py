@@ -145,7 +145,8 @@ def _sandbox_server(service: Service) -> int:
 
 
 def _fork_server(service: Service) -> int:
-    (fork_server,) = children(serving_process(_sandbox_server(service)))
+    found = children(serving_process(_sandbox_server(service)))
+    (fork_server,) = [pid for pid in found if b"sandbox.storage" not in Path(f"/proc/{pid}/cmdline").read_bytes()]
     return fork_server
 
 

@@ -1,9 +1,13 @@
 """/tmp stays with its environment over a reset, is nobody else's, and whatever is left in it does nothing."""
 
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
 from lamplighter.sandbox.contract import Isolation, SandboxError
-from support.sandbox_server import Bench, serving, serving_process, story, until
+from support.sandbox_server import Bench, Guest, descendants, serving, serving_process, story, until
 
 MODES = pytest.mark.parametrize("mode", [pytest.param("full", marks=pytest.mark.root), "user", "none"])
 ISOLATED = pytest.mark.parametrize("mode", [pytest.param("full", marks=pytest.mark.root), "user"])
@@ -50,6 +54,21 @@ async def test_nobody_else_gets_it_and_it_is_gone_with_its_environment(mode: Iso
         assert await heir.run("result = os.listdir('/tmp')") == [], "who asked wrongly has lost it"
         await heir.end()
         await until(lambda: _mounts(bench) == mounts - 1, "the server has let go of everything")
+
+
+@pytest.mark.root
+@story
+async def test_nobody_becomes_the_user_whose_files_are_kept() -> None:
+    async with serving("full") as bench:
+        former = await bench.guest()
+        mine = await _user(bench, former)
+        await former.end(keep_tmp=True)
+        strangers = [await bench.guest() for _ in range(6)]
+        assert mine not in {await _user(bench, guest) for guest in strangers}
+        assert mine not in _users(bench), "nor is who waits"
+        later = await bench.after(former)
+        assert await _user(bench, later) == mine
+        assert await later.run("result = os.getuid()") == 993
 
 
 @ISOLATED
@@ -114,3 +133,24 @@ async def test_what_counts_as_memory_goes_on_counting_after_a_reset_and_is_dropp
 def _mounts(bench: Bench) -> int:
     with open(f"/proc/{serving_process(bench.server)}/mountinfo") as file:
         return len(file.readlines())
+
+
+async def _user(bench: Bench, guest: Guest) -> int:
+    """The host's number of who runs its code: it holds a socket that nobody else has."""
+    inode = await guest.run("import socket; os.mark = socket.socket(); result = os.fstat(os.mark.fileno()).st_ino")
+    (found,) = {user for user, sockets in _holders(bench) if f"socket:[{inode}]" in sockets}
+    return found
+
+
+def _users(bench: Bench) -> set[int]:
+    return {user for user, _ in _holders(bench)}
+
+
+def _holders(bench: Bench) -> Iterator[tuple[int, list[str]]]:
+    for pid in descendants(bench.server):
+        place = Path(f"/proc/{pid}")
+        try:
+            user = int((place / "status").read_text().split("Uid:")[1].split()[0])
+            yield user, [os.readlink(name) for name in (place / "fd").iterdir()]
+        except OSError:
+            continue  # gone meanwhile

@@ -196,8 +196,8 @@ def _make_language(place: Path) -> Path:
 
 
 @asynccontextmanager
-async def serving(mode: Isolation, before: Sequence[str] = ()) -> AsyncGenerator[Bench]:
-    """`before`: a command that starts the one that is handed to it."""
+async def serving(mode: Isolation, before: Sequence[str] = (), storage: bool = False) -> AsyncGenerator[Bench]:
+    """`before`: a command that starts the one that is handed to it. storage: with /tmp on the disk."""
     needs(mode)
     as_nobody = mode == "user" and os.geteuid() == 0
     place, code_root, data, client = _make_place(as_nobody)
@@ -208,7 +208,7 @@ async def serving(mode: Isolation, before: Sequence[str] = ()) -> AsyncGenerator
         "custom": Runtime(python, None, "command"),
         "language": Runtime(python, str(client), "command", str(_make_language(place))),
     }
-    told = Configuration(str(code_root), str(data / "run"), runtimes, mode)
+    told = Configuration(str(code_root), str(data / "run"), runtimes, mode, storage=str(data) if storage else None)
     command = (*before, *_AS_NOBODY, python) if as_nobody else (*before, python)
     sandboxes = await ServerSandboxes.launch(told, command)
     bench = Bench(mode, sandboxes, code_root, data / "run")

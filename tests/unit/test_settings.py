@@ -22,6 +22,7 @@ EXAMPLES = {
     "function_endpoint": ("none", "none"),
     "network": ("internet", "internet"),
     "reachable_networks": ("10.1.0.0/16,fd12::/32", ("10.1.0.0/16", "fd12::/32")),
+    "tmp": ("disk", "disk"),
     "unreachable_networks": ("198.51.7.0/24", ("198.51.7.0/24",)),
     "account_concurrency": ("250", 250),
     "idle_timeout": ("90", 90),

@@ -15,7 +15,7 @@ from lamplighter.runtimes import catalogue
 from lamplighter.runtimes.interpreters import InstalledRuntime, installed
 from lamplighter.sandbox.cgroup import WANTED
 from lamplighter.sandbox.contract import Isolation
-from lamplighter.sandbox.probe import Finding, Host, probe
+from lamplighter.sandbox.probe import Finding, Host, disk_for_tmp, probe
 from lamplighter.settings import IsolationChoice
 
 NAMES = {  # what controllers are good for
@@ -52,7 +52,7 @@ def doctor(**flags: str | None) -> None:
     user = "root" if host.root else "a user other than root"
     console.print(f"Linux {host.kernel} on {host.machine}, as {user}\n")
     more = findings(settings.data_dir, host.root, SystemClock().now())
-    console.print(_table(host, runtimes, more))
+    console.print(_table(host, runtimes, more, disk_for_tmp(settings.data_dir)))
     console.print(f"\n--isolation auto chooses [bold]{host.best}[/] here.")
     reasons = list(_obstacles(host, wanted, runtimes))
     isolation = host.best if wanted == "auto" or reasons else wanted
@@ -68,7 +68,7 @@ def doctor(**flags: str | None) -> None:
     sys.exit(1 if reasons else 0)
 
 
-def _table(host: Host, runtimes: dict[str, InstalledRuntime], more: Iterator[Finding]) -> Table:
+def _table(host: Host, runtimes: dict[str, InstalledRuntime], more: Iterator[Finding], no_disk: str) -> Table:
     table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True)
     table.add_column()
@@ -76,6 +76,7 @@ def _table(host: Host, runtimes: dict[str, InstalledRuntime], more: Iterator[Fin
     for finding in host.findings:
         _row(table, finding.name, finding.works, finding.remedy)
     _row(table, "the internet for functions (network)", host.way_out, "the kernel needs nf_tables with tproxy")
+    _row(table, "/tmp of functions on the disk", not no_disk, f"it is in memory, and counts as theirs: {no_disk}")
     _row(table, f"cgroups: {host.cgroups}", bool(host.controllers), _CGROUP_REMEDY)
     for name in WANTED:
         remedy = _CGROUP_REMEDY if host.controllers else "as for cgroups"

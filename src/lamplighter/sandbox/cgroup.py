@@ -112,6 +112,7 @@ class Cgroup:
     def again(self) -> None:
         """Take processes once more, now that the ones before are gone. What was charged to it and is still there stays
         charged; the most used begins anew (v2: from Linux 6.12 on), and so does full speed."""
+        self.thaw()
         for hierarchy, directory in self._directories:
             self.procs.append(_open_procs(hierarchy, directory))
             if "memory" in hierarchy.controllers and hierarchy.version == 1:

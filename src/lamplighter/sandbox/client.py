@@ -8,6 +8,7 @@ and end of file means the sandbox is gone, whoever killed it.
 import asyncio
 import contextlib
 import itertools
+import logging
 import os
 import socket
 import sys
@@ -30,6 +31,8 @@ INIT_LIMIT = 10.0  # seconds after which the CPU share is held even if nobody as
 START_DEADLINE = 10.0  # seconds until a sandbox that doesn't come up is given up
 END_DEADLINE = 10.0
 LAUNCH_DEADLINE = 15.0
+
+_log = logging.getLogger(__name__)
 
 
 class ServerSandbox:
@@ -525,6 +528,8 @@ class ServerSandboxes:
                 self._ready.set_exception(
                     SandboxError(f"no isolation {self.isolation}: {reason}{remedy(number, reason)}")
                 )
+            case "notice":
+                _log.warning("%s", body["text"])
             case "started" if sandbox:
                 sandbox.made(body, descriptors)
             case "refused" | "malformed" if sandbox:

@@ -60,7 +60,8 @@ class Configuration:
     code_root: has one directory per digest, the extracted package. run_dir: ours alone; its path also names the parent
     cgroup. first_uid: sandboxes run as this user id and those after it; the default lies in a range that distributions
     leave to nobody (sub-ids of users and systemd's containers end below it). reach: what functions connect to there is
-    handed to the service's relay; None: there is no network.
+    handed to the service's relay; None: there is no network. storage: a directory on the disk that /tmp is to be on,
+    as root alone can have it; None: in memory.
     """
 
     code_root: str
@@ -69,6 +70,7 @@ class Configuration:
     isolation: Isolation = "full"
     first_uid: int = 1_900_000_000
     reach: Reach | None = None
+    storage: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +143,7 @@ def configuration_body(given: Configuration) -> dict[str, Any]:
         "isolation": given.isolation,
         "first_uid": given.first_uid,
         "reach": given.reach and [[str(one) for one in given.reach.allowed], [str(one) for one in given.reach.refused]],
+        "storage": given.storage,
     }
 
 
@@ -169,6 +172,7 @@ def configuration(body: dict[str, Any]) -> Configuration:
         cast(Isolation, body["isolation"]),
         _number(body, "first_uid", range(1000, 2**32 - 2**20)),
         _reach(body),
+        None if body.get("storage") is None else _absolute(body["storage"], "storage"),
     )
 
 

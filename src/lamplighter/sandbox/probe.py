@@ -15,6 +15,7 @@ from pathlib import Path
 from lamplighter.sandbox import diversion, linux, netlink, seccomp
 from lamplighter.sandbox.cgroup import WANTED, hierarchies
 from lamplighter.sandbox.contract import Isolation
+from lamplighter.sandbox.disk import Disk
 from lamplighter.sandbox.reach import Reach
 from lamplighter.sandbox.remedies import remedy
 
@@ -27,6 +28,7 @@ _UNHELD: dict[Isolation, tuple[str, ...]] = {
     "user": (
         "to the host, every function is the user who started Lamplighter: a hole in the kernel's namespaces leads to "
         "that user's files",
+        "/tmp is in memory: what a function writes there counts as memory that it uses",
     ),
     "none": (
         "functions read and write whatever the user who started Lamplighter may: files, other functions' code and /tmp",
@@ -98,6 +100,17 @@ def probe() -> Host:
         way_out=way_out_works(),
         findings=tuple(findings),
     )
+
+
+def disk_for_tmp(directory: Path) -> str:
+    """What keeps /tmp of functions from being on the disk of `directory`, which need not be there yet; "": nothing."""
+    if os.geteuid() != 0:
+        return "it needs root"
+    try:
+        Disk(str(next(place for place in (directory, *directory.parents) if place.is_dir()))).image(512).close()
+    except OSError as error:
+        return f"{error.strerror}{f' ({error.filename})' if error.filename else ''}"
+    return ""
 
 
 def way_out_works() -> bool:

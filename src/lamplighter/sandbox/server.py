@@ -33,6 +33,7 @@ from lamplighter.sandbox.messages import Configuration, Copy, End, Hold, Start, 
 from lamplighter.sandbox.probe import enter_user_namespace
 from lamplighter.sandbox.sizes import limits
 from lamplighter.sandbox.spawn import ForkServerProcess, spawn
+from lamplighter.sandbox.stock import AGE, Stock
 from lamplighter.sandbox.supply import FEWEST, LATELY, Supply
 from lamplighter.sandbox.templates import Templates, Watched
 from lamplighter.sandbox.tmp import PLACE, HostTmp, Kept, MemoryTmp, Tmp
@@ -46,6 +47,7 @@ STANDING_KINDS = 16
 STANDING_LIMIT = 16  # of all kinds together
 _LATELY = 10.0  # seconds
 REFILL_DELAY = 0.05  # seconds after a start, so as not to take the processor from the one being started
+TMP_LIMIT = 3.0  # seconds that a start waits for a disk
 CLOSING = 5.0  # seconds for everything to be gone at the end
 TAKEOVER = 10.0  # seconds that one before us may still need for that
 _OURS_IN_RUN_DIR = ("root", "merge", PLACE, "layers-*", "sdk-*")
@@ -71,6 +73,15 @@ class Record:
     ephemeral_storage: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A start that waits for its /tmp."""
+
+    asked: Start
+    descriptors: list[int]
+    until: float  # on the monotonic clock; then it takes one in memory
+
+
 @dataclass(slots=True)
 class Demand:
     """For commands that can wait and have the same words and variables."""
@@ -87,10 +98,12 @@ class Demand:
 
 
 class Server:
-    def __init__(self, channel: Channel, told: Configuration, cgroups: Cgroups) -> None:
+    def __init__(self, channel: Channel, told: Configuration, cgroups: Cgroups, stock: Stock | None = None) -> None:
         self._channel = channel
         self._told = told
         self._cgroups = cgroups
+        self._stock = stock
+        self._waiting: deque[Waiting] = deque()  # for a /tmp that is being made
         self._code = Code(told.code_root, told.run_dir)
         self._isolated = told.isolation != "none"
         self._selector = selectors.DefaultSelector()
@@ -121,12 +134,20 @@ class Server:
         """Until the service is gone."""
         self._channel.sock.setblocking(False)
         self._selector.register(self._channel, selectors.EVENT_READ, None)
+        if self._stock:
+            self._selector.register(self._stock.channel, selectors.EVENT_READ, self._stock)
         while True:
             self._watch_writes()
             for key, events in self._selector.select(self._patience()):
                 if isinstance(key.data, Watched):
                     if self._selector.get_map().get(key.fd) is not None:  # else gone since the list was made
                         key.data.ready()
+                    continue
+                if isinstance(key.data, Stock):
+                    if events & selectors.EVENT_WRITE:
+                        key.data.channel.flush()
+                    if events & selectors.EVENT_READ:
+                        self._restock(key.data)
                     continue
                 forkserver: ForkServerProcess | None = key.data
                 if forkserver and self._forkservers.get(forkserver.runtime) is not forkserver:
@@ -139,6 +160,8 @@ class Server:
                         return
                     self._lost(forkserver)
             self._tidy()
+            if self._waiting and time.monotonic() >= self._waiting[0].until:
+                self._go_on()
             if self._refill_at is not None and time.monotonic() >= self._refill_at:
                 self._refill()
 
@@ -148,6 +171,10 @@ class Server:
             self._lost(forkserver)
         for kept in self._kept.values():
             self._drop(kept)
+        for waits in self._waiting:
+            close_all(waits.descriptors)
+        if self._stock:
+            self._stock.close()
         deadline = time.monotonic() + CLOSING
         while (self._leaving or self._dying) and time.monotonic() < deadline:
             self._tidy()
@@ -161,7 +188,8 @@ class Server:
         """Seconds to wait for packets."""
         if self._leaving or self._dying:
             return RETRY
-        return None if self._refill_at is None else max(0.0, self._refill_at - time.monotonic())
+        due = [waits.until for waits in self._waiting] + ([] if self._refill_at is None else [self._refill_at])
+        return max(0.0, min(due) - time.monotonic()) if due else None
 
     def _watch_writes(self) -> None:
         for key in list(self._selector.get_map().values()):
@@ -209,11 +237,12 @@ class Server:
             return
         match asked:
             case Start():
-                try:
-                    self._start(asked, descriptors)
-                except OSError as error:
-                    where = f" ({error.filename})" if error.filename else ""
-                    self._refuse(asked.id, f"{error.strerror}{where}", error.errno)
+                waits = Waiting(asked, descriptors.copy(), time.monotonic() + TMP_LIMIT)
+                if self._must_wait(waits):
+                    self._waiting.append(waits)
+                    descriptors.clear()
+                else:
+                    self._try_start(asked, descriptors)
             case Hold():
                 self._hold(asked)
             case Copy():
@@ -232,6 +261,46 @@ class Server:
 
     def _refuse(self, name: int, reason: str, number: int | None = None) -> None:
         self._channel.send({"type": "refused", "id": name, "reason": reason, "errno": number})
+
+    def _must_wait(self, waits: Waiting) -> bool:
+        """Whether it is to have a /tmp on the disk, and there will be one."""
+        asked = waits.asked
+        if self._stock is None or asked.tmp_of is not None or self._stock.has(asked.ephemeral_storage):
+            return False
+        before = sum(other.asked.ephemeral_storage == asked.ephemeral_storage for other in self._waiting)
+        self._stock.want(asked.ephemeral_storage, before + 1)
+        return self._stock.unable is None and time.monotonic() < waits.until
+
+    def _restock(self, stock: Stock) -> None:
+        """A /tmp has been made, or can't be; who waited for it goes on."""
+        before = stock.unable
+        try:
+            if not stock.receive():
+                self._selector.unregister(stock.channel)
+                stock.end()
+        except BlockingIOError:
+            return
+        if stock.unable and not before:
+            text = f"/tmp of functions is in memory, and counts as theirs: {stock.unable}"
+            self._channel.send({"type": "notice", "text": text})
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Those that needn't wait any more."""
+        waiting, self._waiting = self._waiting, deque()
+        for waits in waiting:
+            if self._must_wait(waits):
+                self._waiting.append(waits)
+            else:
+                self._try_start(waits.asked, waits.descriptors)
+                close_all(waits.descriptors)
+
+    def _try_start(self, asked: Start, descriptors: list[int]) -> None:
+        try:
+            self._start(asked, descriptors)
+        except OSError as error:
+            where = f" ({error.filename})" if error.filename else ""
+            self._refuse(asked.id, f"{error.strerror}{where}", error.errno)
 
     def _start(self, asked: Start, descriptors: list[int]) -> None:
         """Give an empty sandbox its order: variables, and the function's mounts, made here as that takes privilege."""
@@ -307,6 +376,9 @@ class Server:
         place = os.path.join(self._told.run_dir, PLACE, str(asked.id))
         if not self._isolated:
             return HostTmp.make(place)
+        made = self._stock.take(asked.ephemeral_storage, place) if self._stock else None
+        if made:
+            return made
         return MemoryTmp.make(place, asked.ephemeral_storage, self._dying.append)
 
     def _end(self, asked: End) -> None:
@@ -321,6 +393,9 @@ class Server:
                 self._templates.forget(number)  # what a keeper holds can't die
                 record.home.channel.send({"end": number})
             return
+        for waits in [waits for waits in self._waiting if waits.asked.id == asked.id]:
+            self._waiting.remove(waits)
+            close_all(waits.descriptors)
         if asked.id in self._kept and not asked.keep_tmp:
             self._drop(self._kept.pop(asked.id))
         self._channel.send({"type": "ended", "id": asked.id, "keeps_tmp": asked.id in self._kept})
@@ -440,6 +515,8 @@ class Server:
         self._refill_at = None
         if not self._isolated:
             return
+        if self._stock and self._stock.refill():
+            self._refill_at = time.monotonic() + AGE
         self._refill_standing()
         self._refill_copies()
         now = time.monotonic()
@@ -619,7 +696,8 @@ def main() -> None:
     try:
         told = configuration(first[0])
         cgroups = _prepare(told)
-        server = Server(channel, told, cgroups)
+        stock = Stock.launch(told.storage) if told.storage and told.isolation == "full" else None
+        server = Server(channel, told, cgroups, stock)
     except (OSError, Malformed, KeyError) as error:
         where = f" ({error.filename})" if isinstance(error, OSError) and error.filename else ""
         text = error.strerror if isinstance(error, OSError) else str(error)

@@ -1,0 +1,216 @@
+"""/tmp on the disk: as large as asked for, no part of the memory, given back whatever happens, and never all of the
+disk."""
+
+import asyncio
+import os
+import signal
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lamplighter.sandbox.disk import MB, Disk, Room
+from lamplighter.sandbox.stock import READY
+from lamplighter.sandbox.storage import LITTLE, MOST_RESERVED, RESERVE, allowance
+from support.sandbox_server import Bench, children, serving, story, until
+
+pytestmark = pytest.mark.root
+_FILL = """
+block, written, number = os.urandom(1 << 20), 0, 0
+with open("/tmp/full", "wb", 0) as file:
+    try:
+        while written < MOST: written += file.write(block) >> 20
+        os.fsync(file.fileno())
+    except OSError as error:
+        number = error.errno
+result = [written, number]
+"""
+_KIND = "[line.split()[2] for line in open('/proc/mounts') if line.split()[1] == '/tmp']"
+
+
+@pytest.fixture(autouse=True)
+def needs_a_disk() -> None:
+    if os.geteuid() != 0:
+        pytest.skip("file systems of our own need root")
+    try:
+        with tempfile.TemporaryDirectory() as directory:
+            Disk(directory).image(512).close()
+    except OSError as error:
+        pytest.skip(f"no /tmp on the disk here: {error}")
+
+
+@story
+async def test_it_is_full_at_its_size_and_no_part_of_the_memory_and_given_back() -> None:
+    async with serving("full", storage=True) as bench:
+        guest, other = await bench.guest(memory_size=128), await bench.guest(ephemeral_storage=600)
+        source = (
+            "s = os.statvfs('/tmp'); result = [s.f_bavail * s.f_frsize >> 20, s.f_files < 50000, os.listdir('/tmp')]"
+        )
+        assert await guest.run(source) == [512, True, []]
+        assert await other.run(source) == [600, True, []]
+        written, number = await guest.run(_FILL.replace("MOST", "600"))
+        assert [500 < written <= 512, number] == [True, 28]
+        assert await other.run(_FILL.replace("MOST", "50")) == [50, 0]
+        assert not guest.sandbox.exited.done()
+        await guest.end()
+        await other.end()
+        await until(lambda: _devices(bench) == 2 * READY, "only those that are ready are left")
+
+
+@story
+async def test_it_stays_over_a_reset_and_nobody_else_gets_it() -> None:
+    async with serving("full", storage=True) as bench:
+        former = await bench.guest()
+        assert await former.run(_FILL.replace("MOST", "200")) == [200, 0]
+        await former.run("os.mkdir('/tmp/mine', 0o700); os._exit(1)")
+        await former.end(keep_tmp=True)
+        stranger = await bench.guest()
+        assert await stranger.run("result = os.listdir('/tmp')") == []
+        later = await bench.after(former)
+        assert await later.run("os.rmdir('/tmp/mine'); result = os.path.getsize('/tmp/full') >> 20") == 200
+        assert await later.run(_FILL.replace("MOST", "250")) == [250, 0]
+        assert not later.sandbox.exited.done()
+
+
+@story
+async def test_it_stays_when_the_kernel_had_to_kill_for_memory() -> None:
+    async with serving("full", storage=True) as bench:
+        if "memory" not in bench.sandboxes.controllers:
+            pytest.skip("nothing limits memory here")
+        former = await bench.guest(memory_size=128)
+        assert await former.run(_FILL.replace("MOST", "300")) == [300, 0]
+        await former.run("x = [bytearray(b'x' * (1 << 20)) for _ in range(1000)]")
+        assert (await former.sandbox.exited).signal == 9
+        await former.end(keep_tmp=True)
+        assert former.sandbox.keeps_tmp
+        later = await bench.after(former)
+        assert await later.run("result = os.path.getsize('/tmp/full') >> 20") == 300
+
+
+@story
+async def test_many_at_once_each_get_one_of_their_own() -> None:
+    async with serving("full", storage=True) as bench:
+        guests = await asyncio.gather(*(bench.guest() for _ in range(3 * READY)))
+        for guest in guests:
+            assert await guest.run(f"open('/tmp/x', 'x').close(); result = {_KIND}") == ["ext4"]
+
+
+@pytest.mark.parametrize("victim", ["server", "storage"])
+@story
+async def test_kill_9_leaves_nothing_on_the_disk_and_functions_go_on_without_it(victim: str) -> None:
+    async with serving("full", storage=True) as bench:
+        guest = await bench.guest()
+        await guest.run(_FILL.replace("MOST", "5"))
+        if victim == "server":
+            os.kill(bench.server, signal.SIGKILL)
+            await guest.sandbox.exited
+        else:
+            os.kill(_storage(bench), signal.SIGKILL)
+            assert await guest.run("result = os.path.getsize('/tmp/full') >> 20") == 5
+            await until(lambda: _devices(bench) == 1, "the ready ones are gone")
+            other = await bench.guest()
+            assert await other.run(f"result = {_KIND}") == ["tmpfs"]
+            await guest.end()
+        await until(lambda: _devices(bench) == 0, "everything is gone")
+
+
+@story
+async def test_nothing_but_files_can_be_had_from_it() -> None:
+    async with serving("full", storage=True) as bench:
+        guest = await bench.guest()
+        assert await guest.run("""
+import errno, fcntl, struct
+def attempt(call, *arguments):
+    try: return call(*arguments)
+    except OSError as error: return errno.errorcode[error.errno]
+root, file = os.open("/tmp", os.O_RDONLY), os.open("/tmp/x", os.O_RDWR | os.O_CREAT)
+wanted = {
+    "freeze": 0xC0045877, "thaw": 0xC0045878, "trim": 0xC0185879, "shut down": 0x8004587D,
+    "resize": 0x40086610, "add a group": 0x40286608,
+}
+buffer = bytearray(64)
+result = {name: attempt(fcntl.ioctl, root, number, buffer) for name, number in wanted.items()}
+result["immutable"] = attempt(fcntl.ioctl, file, 0x40086602, struct.pack("l", 0x10))
+result["journalled"] = attempt(fcntl.ioctl, file, 0x40086602, struct.pack("l", 0x4000))
+admin = struct.pack("<5I", 0x02000001, 1 << 21, 0, 0, 0)
+result["capability"] = attempt(os.setxattr, "/tmp/x", "security.capability", admin)
+result["trusted"] = attempt(os.setxattr, "/tmp/x", "trusted.x", b"y")
+result["too much"] = attempt(os.posix_fallocate, file, 0, 600 << 20)
+result["hole"] = attempt(os.ftruncate, file, 1 << 40)
+result["device"] = [name for name in os.listdir("/dev") if name.startswith("loop")]
+""") == {
+            **dict.fromkeys(("freeze", "thaw", "trim", "shut down", "resize", "add a group"), "EPERM"),
+            **dict.fromkeys(("immutable", "journalled", "capability", "trusted"), "EPERM"),
+            "too much": "ENOSPC", "hole": None, "device": [],
+        }  # fmt: skip
+
+
+@story
+async def test_a_disk_that_hangs_holds_no_start_up_for_long() -> None:
+    async with serving("full", storage=True) as bench:
+        await until(lambda: _devices(bench) == READY, "those that are ready are there")
+        storage = _storage(bench)
+        os.kill(storage, signal.SIGSTOP)
+        try:
+            kinds = [await (await bench.guest()).run(f"result = {_KIND}") for _ in range(READY + 1)]
+        finally:
+            os.kill(storage, signal.SIGCONT)
+        assert kinds[-1] == ["tmpfs"]
+
+
+def test_what_one_may_hold_can_be_lowered_and_raised_while_it_is_used() -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        image = Disk(directory).image(512)
+        root = os.open(f"/proc/self/fd/{image.mount}", os.O_RDONLY | os.O_DIRECTORY)
+        file = os.open("x", os.O_CREAT | os.O_WRONLY, dir_fd=root)
+        image.hold(10 * MB)
+        with pytest.raises(OSError, match="No space"):
+            for _ in range(20):
+                os.write(file, bytes(MB))
+        assert 8 * MB < image.taken() <= 10 * MB
+        image.hold(image.size)
+        assert os.write(file, bytes(20 * MB)) == 20 * MB
+        for descriptor in (file, root):
+            os.close(descriptor)
+        image.close()
+
+
+@given(
+    st.integers(1 << 30, 1 << 44),
+    st.floats(0, 1),
+    st.lists(st.lists(st.floats(0, 1), min_size=5, max_size=5), min_size=1, max_size=6),
+)
+def test_whatever_they_write_the_reserve_is_never_touched(total: int, free: float, looks: list[list[float]]) -> None:
+    left, taken = int(total * free), [0] * 5
+    reserve = min(total // RESERVE, MOST_RESERVED)
+    for look in looks:
+        room = Room(left, total)
+        for i, share in enumerate(look):
+            growth = allowance(room, taken[i], len(taken) - 1)
+            if growth is None:
+                return  # a disk with plenty
+            assert growth == 0 or room.free > reserve
+            assert growth == 0 or taken[i] < LITTLE or room.free >= 2 * reserve, "the last is for those with little"
+            taken[i] += int(growth * share)
+            left -= int(growth * share)
+        assert left >= min(reserve, int(total * free))
+
+
+def _storage(bench: Bench) -> int:
+    (found,) = [
+        pid for pid in children(bench.server) if b"sandbox.storage" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    ]
+    return found
+
+
+def _devices(bench: Bench) -> int:
+    """Loop devices over files in its directory."""
+    found = 0
+    for backing in Path("/sys/block").glob("loop*/loop/backing_file"):
+        try:
+            found += backing.read_text().startswith(str(bench.run_dir.parent))
+        except OSError:
+            pass  # it has just gone
+    return found
