@@ -20,7 +20,7 @@ from lamplighter.worker.telemetry_subscription import BODY_LIMIT, PATHS
 
 
 class Requests(ABC):
-    """One after the other, of one connection. What a subclass does at the end of each, it does in `on_message_complete`."""
+    """One after the other, of one connection. What each moves, a subclass says in `on_message_complete`."""
 
     __slots__ = (
         "_api",
