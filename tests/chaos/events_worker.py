@@ -24,7 +24,6 @@ from lamplighter.events.deliveries import Deliveries
 from lamplighter.events.destinations import Delivery, Targets, Undeliverable
 from lamplighter.events.dispatcher import Dispatcher
 from lamplighter.events.rounds import Rounds
-from lamplighter.invoke.invoker import TooLate
 from lamplighter.invoke.limits import Limits
 from lamplighter.model.event_invoke import EventRules
 from lamplighter.model.functions import CodePackage, FunctionId, FunctionVersion
@@ -32,7 +31,7 @@ from lamplighter.model.ids import Ids
 from lamplighter.model.invocation import Invocation, Outcome
 from lamplighter.store.database import Database
 from lamplighter.store.events import SqliteEventQueue
-from lamplighter.worker.contract import WorkerError
+from lamplighter.worker.contract import TooLate, WorkerError
 
 SPEED = 200
 PATIENCE = 100.0  # seconds, for what a busy machine may take
@@ -93,10 +92,11 @@ class Functions:
         code = CodePackage("0" * 64, 1)
         return FunctionVersion(id, "$LATEST", 1, "r", "", code, None, None, "", dead_letter_arn=LETTERS)
 
-    async def invoke(self, function: FunctionVersion, invocation: Invocation, latest: float) -> Outcome:
+    async def invoke(self, function: FunctionVersion, invocation: Invocation) -> Outcome:
         if function.id.name == "away" and self._chance.random() < 0.9:
             raise WorkerError("no room")
-        if (now := self._clock.now()) >= latest:
+        assert invocation.latest is not None
+        if (now := self._clock.now()) >= invocation.latest:
             raise TooLate
         self._ran.add(function.id.name, invocation.request_id, now)
         await asyncio.sleep(self._chance.random() * 0.01)  # a life may end here

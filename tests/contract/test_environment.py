@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from lamplighter.model.clock import SystemClock
+from lamplighter.model.clock import Clock, SystemClock
 from lamplighter.model.functions import FunctionVersion
 from lamplighter.model.usage import Initialized, Ran, Usage
-from lamplighter.worker.contract import WorkerError
+from lamplighter.worker.contract import TooLate, WorkerError
 from lamplighter.worker.environment import RESETS, LiveEnvironment
 from lamplighter.worker.worker import Worker
-from support.environments import invocation, version
+from support.environments import HeldClock, invocation, version
 from support.sandbox_server import story, until
 from support.sandboxes import LEAN, RIC, PlainSandboxes
 
@@ -83,6 +83,7 @@ class Bench:
         logs: bool = False,
         init_limit: float = 10.0,
         freeze_after: float | None = None,
+        clock: Clock | None = None,
     ) -> None:
         (task / "app.py").write_text(SOURCE)
         self.sandboxes = PlainSandboxes(task, command)
@@ -90,7 +91,7 @@ class Bench:
         self.used: list[Usage] = []
         self.worker = Worker(
             self.sandboxes,
-            SystemClock(),
+            clock or SystemClock(),
             None,
             self._open if logs else None,
             init_limit,
@@ -209,6 +210,33 @@ async def test_after_a_failure_the_same_environment_begins_anew_in_the_next_invo
     reports = [line for line in bench.log if line.startswith("REPORT")]
     assert ["Init Duration" in line for line in reports] == [True, False, False, False, False]
     assert sum(line.startswith("INIT_START") for line in bench.log) == 1, "it is the same environment to the log"
+
+
+@pytest.mark.parametrize("crashed", [False, True], ids=["first init", "repeated init"])
+@story
+async def test_what_init_takes_past_its_latest_begin_is_not_given_to_the_function(
+    tmp_path: Path, crashed: bool
+) -> None:
+    clock = HeldClock()
+    bench = Bench(tmp_path, LEAN, logs=True, clock=clock)
+    async with bench.environment("app.maybe") as environment:
+        if crashed:
+            await environment.run(invocation(b"3"))
+            await free(environment)
+            bench.sandboxes.gate = asyncio.Event()
+        late = asyncio.create_task(environment.run(invocation(b"0", latest=clock.now() + 60)))
+        await asyncio.sleep(0)
+        assert environment.busy, "it waits for init"
+        clock.move(60)
+        if bench.sandboxes.gate is not None:
+            bench.sandboxes.gate.set()
+        with pytest.raises(TooLate):
+            await late
+        await free(environment)
+        assert environment.warm
+        with pytest.raises(TooLate):
+            await environment.run(invocation(b"0", latest=clock.now()))
+        assert (await environment.run(invocation(b"0", latest=clock.now() + 60))).payload == b"1"
 
 
 @story

@@ -21,11 +21,12 @@ from lamplighter.invoke.assignment import InProcessAssignment
 from lamplighter.invoke.invoker import Invoker
 from lamplighter.invoke.limits import Limits
 from lamplighter.invoke.reservations import follow_reservations
+from lamplighter.model.clock import Clock
 from lamplighter.model.functions import FunctionId, FunctionVersion
 from lamplighter.model.invocation import Invocation, Outcome
 from lamplighter.store.database import Database
 from lamplighter.store.events import SqliteEventQueue
-from lamplighter.worker.contract import Initialization
+from lamplighter.worker.contract import Initialization, TooLate
 from lamplighter.worker.stream import Stream
 from support.control import ACCOUNT, REGION, ControlPlane, ManualClock, control_plane, function_id
 
@@ -38,14 +39,17 @@ Handler = Callable[[FunctionVersion, Invocation], Awaitable[Outcome]]
 class _Environment:
     """Runs a test's handler."""
 
-    def __init__(self, function: FunctionVersion, handler: Handler) -> None:
+    def __init__(self, function: FunctionVersion, handler: Handler, clock: Clock) -> None:
         self.function = function
         self.alive = True
         self.born = float("inf")  # never too old
         self.busy = False
         self._handler = handler
+        self._clock = clock
 
     async def run(self, invocation: Invocation, stream: Stream | None = None) -> Outcome:
+        if invocation.latest is not None and self._clock.now() >= invocation.latest:
+            raise TooLate
         return await self._handler(self.function, invocation)
 
     @property
@@ -63,14 +67,15 @@ class _Environment:
 
 
 class _Workers:
-    def __init__(self, handler: Handler, starting: Callable[[], Awaitable[None]] | None) -> None:
+    def __init__(self, handler: Handler, clock: Clock, starting: Callable[[], Awaitable[None]] | None) -> None:
         self._handler = handler
+        self._clock = clock
         self._starting = starting
 
     async def start(self, function: FunctionVersion, initialization: Initialization = "on-demand") -> _Environment:
         if self._starting is not None:
             await self._starting()
-        return _Environment(function, self._handler)
+        return _Environment(function, self._handler, self._clock)
 
     async def close(self) -> None: ...
 
@@ -174,7 +179,7 @@ async def scene(
         plane = await stack.enter_async_context(control_plane(path, clock))
         limits = Limits(account_limit)
         follow_reservations(limits, plane.records, plane.database, ACCOUNT, REGION)
-        assignment = InProcessAssignment(_Workers(noted, starting), clock, limits)
+        assignment = InProcessAssignment(_Workers(noted, clock, starting), clock, limits)
         stack.push_async_callback(assignment.close)
         invoker = Invoker(plane.stored, plane.records, plane.database, assignment, clock=clock)
         stack.push_async_callback(invoker.close)

@@ -14,7 +14,7 @@ from lamplighter.events.envelope import PREFIX, State, invocation_event, read_in
 from lamplighter.events.records import Condition, Ending, Refusal, Response
 from lamplighter.events.retry import after_error, after_refusal, stopped
 from lamplighter.events.rules import Rules
-from lamplighter.invoke.invoker import Invoker, TooLate
+from lamplighter.invoke.invoker import Invoker
 from lamplighter.invoke.limits import Limits
 from lamplighter.invoke.lineage import mark_of, pass_through
 from lamplighter.model.clock import Clock
@@ -29,7 +29,7 @@ from lamplighter.model.functions import LATEST, FunctionId
 from lamplighter.model.invocation import Invocation
 from lamplighter.model.targets import Target
 from lamplighter.store.contract import Records, StoreFailed
-from lamplighter.worker.contract import WorkerError
+from lamplighter.worker.contract import TooLate, WorkerError
 
 LARGEST: Final = 1_048_576  # bytes of an event's payload (AWS: spec 2.1)
 
@@ -76,7 +76,7 @@ class Dispatcher:
                 return stop
             self._measure("AsyncEventAge", attempt.id, (self._clock.now() - event.accepted) * 1000)
             latest = event.accepted + self._rules.of(attempt.id, attempt.qualifier).age
-            outcome = await self._invoker.invoke(function, attempt.invocation, latest=latest)
+            outcome = await self._invoker.invoke(function, attempt.invocation._replace(latest=latest))
         except TooManyRequestsException:
             return Hold(share.when_free)
         except TooLate:

@@ -40,10 +40,6 @@ _UNQUALIFIED: Final = 6  # colons of an ARN that names neither alias nor version
 _log = logging.getLogger(__name__)
 
 
-class TooLate(Exception):
-    """It has waited for an environment until it was not to be run any more."""
-
-
 class Invoker:
     """`chance`: evenly spread over [0, 1); decides between the versions of an alias. `resources`: counts what runs by
     alias or version, if anybody wants to know."""
@@ -139,18 +135,15 @@ class Invoker:
         function: FunctionVersion,
         invocation: Invocation,
         stream: Stream | None = None,
-        latest: float | None = None,
     ) -> Outcome:
         """Run it once. A failing function is an Outcome; raises TooManyRequestsException when a limit says no,
-        RecursiveInvocationException for one round too many, WorkerError when no environment can be made.
+        RecursiveInvocationException for one round too many, WorkerError when no environment can be made, TooLate when
+        none was ready by the invocation's `latest`.
 
-        `stream`: takes the answer as it comes, if the function streams it. `latest`: wall time at which it must have
-        begun; raises TooLate when an environment was not there by then."""
+        `stream`: takes the answer as it comes, if the function streams it."""
         try:
             invocation = self._passing(function, invocation)
             async with self._assignment.environment(function, invocation.source == "sync") as environment:
-                if latest is not None and self._clock.now() >= latest:
-                    raise TooLate
                 if self._resources is None or invocation.invoked_arn.count(":") == _UNQUALIFIED:
                     return await environment.run(invocation, stream)
                 self._resources.enter(invocation.invoked_arn)
@@ -192,6 +185,7 @@ class Invoker:
             given.log_tail,
             given.source,
             above,
+            given.latest,
         )
 
     async def close(self) -> None:

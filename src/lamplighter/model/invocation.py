@@ -7,7 +7,8 @@ Source = Literal["sync", "async"]  # who waits for the outcome: a caller, or a q
 
 
 class Invocation(NamedTuple):
-    """What a runtime is given. `client_context` and `cognito_identity` are JSON texts (not base64)."""
+    """What a runtime is given. `client_context` and `cognito_identity` are JSON texts (not base64). `latest`: wall
+    time, seconds since the epoch, from which on no runtime is given it any more."""
 
     request_id: str
     payload: bytes
@@ -19,6 +20,7 @@ class Invocation(NamedTuple):
     log_tail: bool = False  # collect the last 4,096 bytes of the log into the outcome
     source: Source = "sync"
     above: str | None = None  # if it is traced: the segment that it belongs below, empty if there is none
+    latest: float | None = None
 
 
 class Outcome(NamedTuple):

@@ -48,7 +48,8 @@ class Environment(Protocol):
 
         `stream`: takes the answer as it comes, if the function streams it; the outcome then says how it ended.
 
-        A function's failure is an Outcome with `error`, never an exception. WorkerError: it could not be run at all."""
+        A function's failure is an Outcome with `error`, never an exception. WorkerError: it could not be run at all;
+        TooLate: it was not begun by its `latest`."""
         ...
 
     async def end(self) -> None:
@@ -93,3 +94,7 @@ OpenReach = Callable[[FunctionVersion], Reach]
 
 class WorkerError(Exception):
     """No environment could be made; for the operator's log, not for the caller."""
+
+
+class TooLate(Exception):
+    """An invocation has waited, for an environment or for its init, until it was not to be run any more."""

@@ -15,6 +15,7 @@ from lamplighter.model.invocation import Invocation, Outcome
 from lamplighter.sandbox.contract import Sandbox
 from lamplighter.worker import failures
 from lamplighter.worker.answer import Answer
+from lamplighter.worker.contract import TooLate
 from lamplighter.worker.deadline import Deadline
 from lamplighter.worker.event_head import event_head
 from lamplighter.worker.figures import Figures
@@ -116,7 +117,10 @@ class Course(ABC):
             self._housing.limit_cpu()
             self._housing.company.tell(self._platform.extension)
             self._platform.init_ended("invoke", "success", None, self._figures.init_time())
-            self._give()
+            if not self._too_late():
+                self._give()
+            else:
+                self._finish("error", None, False)
         else:
             self._housing.limit_cpu()
             duration = self._figures.restored(self._ran) if self._restored else self._figures.init_done()
@@ -129,8 +133,11 @@ class Course(ABC):
                 self._platform.init_ended("init", "success", None, duration)
             self._tell_init()
             if self._invocation is not None:
-                self._open()
-                self._give()
+                if not self._too_late():
+                    self._open()
+                    self._give()
+                else:
+                    self._free()
         self._freeze.begin()
 
     def answered(self, body: bytes, failed: bool) -> None:
@@ -174,6 +181,17 @@ class Course(ABC):
             self._logs.collect_tail()
         if self._logs.wanted or self._platform.detailed:
             self._platform.started(invocation)
+
+    def _too_late(self) -> bool:
+        """Whether init has taken the invocation in hand past its latest begin; who waits for it is told."""
+        invocation, answer = self._invocation, self._answer
+        assert invocation is not None
+        if invocation.latest is None or self._clock.now() < invocation.latest:
+            return False
+        if answer is not None:
+            answer.fail(TooLate())
+            self._answer = None
+        return True
 
     def _give(self) -> None:
         invocation = self._invocation

@@ -22,7 +22,7 @@ from lamplighter.model.usage import Observe
 from lamplighter.sandbox.contract import Exit, Sandbox, SandboxError
 from lamplighter.worker import failures
 from lamplighter.worker.answer import Answer
-from lamplighter.worker.contract import Reach, WorkerError
+from lamplighter.worker.contract import Reach, TooLate, WorkerError
 from lamplighter.worker.course import Course
 from lamplighter.worker.extensions import Extension
 from lamplighter.worker.figures import Figures
@@ -94,6 +94,8 @@ class LiveEnvironment(Course):
             raise self._refusal or WorkerError("the environment is gone")
         if self._invocation is not None:
             raise WorkerError("an environment runs one invocation at a time")
+        if invocation.latest is not None and self._clock.now() >= invocation.latest:
+            raise TooLate
         self._invocation = invocation
         self._stream = stream
         self._answer = answer = Answer(self._loop)
