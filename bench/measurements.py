@@ -338,6 +338,7 @@ MEASUREMENTS = (
         (
             Figure("1,000,000 events waiting and running, PSS added", "MB", at_most(150)),
             Figure("start to ready with 1,000,000 events, against none", "s", at_most(2.0)),
+            Figure("the same after kill -9 in the middle of them", "s", at_most(2.0)),
             Figure("lamplighter queue with 1,000,000 events", "s"),
         ),
     ),

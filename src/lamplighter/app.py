@@ -76,6 +76,7 @@ from lamplighter.control.settling import Settling
 from lamplighter.control.snapshots import Snapshots
 from lamplighter.control.sources import CODE_STORAGE, Sources
 from lamplighter.control.tags import Tags
+from lamplighter.control.target_permissions import Allows
 from lamplighter.control.urls import Urls
 from lamplighter.control.versions import Versions
 from lamplighter.control.warming import Warming
@@ -168,6 +169,7 @@ async def _serve(settings: Settings, directory: DataDirectory, on_ready: Callabl
         scraped = None
         if settings.prometheus is not None:
             scraped = stack.enter_context(startup.bind(*settings.prometheus, option="--prometheus"))
+        allows = startup.role_policies(settings)
         isolation = startup.chosen_isolation(settings)
         owned = credentials.load_or_make(directory.path)
         told = startup.sandbox_configuration(directory, isolation, startup.reach(settings, isolation), settings.tmp)
@@ -181,7 +183,7 @@ async def _serve(settings: Settings, directory: DataDirectory, on_ready: Callabl
             sandboxes.ways = await Ways.launch(told.reach)
             stack.push_async_callback(sandboxes.ways.close)
         door, rounds = await stack.enter_async_context(
-            _front_door(settings, directory, owned, runtimes, sandboxes, startup.url(listener), scraped)
+            _front_door(settings, directory, owned, runtimes, sandboxes, startup.url(listener), scraped, allows)
         )
         # What stands now stays: the collector need not look at it again, which it would do in the middle of calls.
         gc.collect()
@@ -211,6 +213,7 @@ async def _front_door(
     sandboxes: ServerSandboxes,
     url: str,
     scraped: socket.socket | None,
+    allows: Allows,
 ) -> AsyncGenerator[tuple[FrontDoor, Rounds]]:
     """Everything behind the listener, from the store up, and what serves the queues; taken down in reverse."""
     clock, wire = SystemClock(), Wire()
@@ -291,6 +294,7 @@ async def _front_door(
             _known_runtimes(settings, runtimes),
             clock,
             lambda id: measure("SignatureValidationErrors", id, 1.0),
+            allows,
         )
         already = await stored.page(settings.account_id, settings.region, None, 50)
         warm = partial(_warm, sandboxes, commands)
@@ -314,7 +318,7 @@ async def _front_door(
             **InvokeStreamOperation(invoker, ids, partial(Pace, clock)).operations(),
             **LayerOperations(Layers(records, code, sources, clock), LayerPolicies(records), downloads).operations(),
             **CodeSigningOperations(CodeSigning(records, clock)).operations(),
-            **EventInvokeOperations(EventInvokeConfigs(records, clock)).operations(),
+            **EventInvokeOperations(EventInvokeConfigs(records, clock, allows)).operations(),
             **PermissionOperations(Permissions(records)).operations(),
             **TagOperations(Tags(records)).operations(),
             **UrlOperations(Urls(records, clock)).operations(),

@@ -55,6 +55,7 @@ class Settings:
     traces_endpoint: str | None = None
     function_api: FunctionApi = "invoke"
     function_endpoint: str = "service"
+    role_policies: Path | None = None
     network: Network = "internet"
     reachable_networks: tuple[str, ...] = ()
     unreachable_networks: tuple[str, ...] = ()
@@ -315,6 +316,14 @@ OPTIONS = (
         _function_endpoint,
     ),
     Option(
+        "role_policies",
+        "FILE",
+        "none",
+        "What execution roles may do: a JSON file with IAM policy documents by role, asked when a function is given "
+        "destinations or a dead-letter queue. Roles that are not in it may do anything.",
+        _path,
+    ),
+    Option(
         "network",
         "|".join(get_args(Network)),
         "internet",
@@ -399,6 +408,7 @@ OPTIONS = (
     ),
 )
 _BY_NAME = {option.name: option for option in OPTIONS}
+_PATHS = ("data_dir", "role_policies")  # relative ones start from where the file is that names them
 CONFIG_FLAG, CONFIG_VARIABLE = "--config", PREFIX + "CONFIG"
 
 
@@ -512,7 +522,7 @@ def _meant(name: str, known: Sequence[str]) -> str:
 
 def _value(name: str, read: Callable[[object], object], given: _Given) -> object:
     value = given.value
-    if given.base and name == "data_dir" and isinstance(value, str) and value and not value.startswith("~"):
+    if given.base and name in _PATHS and isinstance(value, str) and value and not value.startswith("~"):
         value = str(given.base / value)
     try:
         return read(value)

@@ -11,6 +11,8 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from lamplighter.control.role_policies import PoliciesUnusable, read_role_policies
+from lamplighter.control.target_permissions import Allows, everything
 from lamplighter.runtimes import catalogue, sdk
 from lamplighter.sandbox import privileges
 from lamplighter.sandbox.contract import Isolation
@@ -47,6 +49,21 @@ def bind(host: str, port: int, option: str = "--port") -> socket.socket:
             f"stop what listens there, or choose another {option}."
         ) from None
     return listener
+
+
+def role_policies(settings: Settings) -> Allows:
+    """What execution roles may do, as far as the operator has said so."""
+    path = settings.role_policies
+    if path is None:
+        return everything
+    try:
+        return read_role_policies(path.read_bytes()).allows
+    except OSError as error:
+        raise StartupError(
+            f"{path} (--role-policies) cannot be read: {error.strerror} (errno {error.errno})."
+        ) from None
+    except PoliciesUnusable as error:
+        raise StartupError(f"{path} (--role-policies) cannot be used: {error}.") from None
 
 
 def chosen_isolation(settings: Settings) -> Isolation:

@@ -20,6 +20,7 @@ EXAMPLES = {
     "traces_endpoint": ("http://127.0.0.1:4318", "http://127.0.0.1:4318"),
     "function_api": ("all", "all"),
     "function_endpoint": ("none", "none"),
+    "role_policies": ("/etc/roles.json", Path("/etc/roles.json")),
     "network": ("internet", "internet"),
     "reachable_networks": ("10.1.0.0/16,fd12::/32", ("10.1.0.0/16", "fd12::/32")),
     "tmp": ("disk", "disk"),
@@ -101,10 +102,11 @@ def test_the_file_in_the_data_directory_is_read_unless_another_is_named(tmp_path
     assert (named.region, named.auth, named.port) == ("us-east-1", False, 99)
 
 
-def test_a_relative_data_directory_starts_from_the_file_that_names_it(tmp_path: Path, monkeypatch) -> None:
+def test_a_relative_path_starts_from_the_file_that_names_it(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir("/")
-    (tmp_path / "it.toml").write_text('data_dir = "data"\n')
-    assert read_settings({"config": str(tmp_path / "it.toml")}, {}).data_dir == tmp_path / "data"
+    (tmp_path / "it.toml").write_text('data_dir = "data"\nrole_policies = "roles.json"\n')
+    read = read_settings({"config": str(tmp_path / "it.toml")}, {})
+    assert (read.data_dir, read.role_policies) == (tmp_path / "data", tmp_path / "roles.json")
     monkeypatch.chdir(tmp_path)
     assert read_settings({"data_dir": "data"}, {}).data_dir == tmp_path / "data"
 

@@ -2,16 +2,16 @@
 1.11, 5). A configuration belongs to one qualifier; without one, to $LATEST.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from lamplighter.control import markers
-from lamplighter.model.aliases import KIND as ALIAS
+from lamplighter.control import aliases, markers
+from lamplighter.control.target_permissions import Allows, check_destination, everything
 from lamplighter.model.clock import Clock
 from lamplighter.model.errors import InvalidParameterValueException, ResourceNotFoundException
 from lamplighter.model.event_invoke import KIND
-from lamplighter.model.functions import LATEST, FunctionId
+from lamplighter.model.functions import LATEST, FunctionId, FunctionVersion
 from lamplighter.model.names import FunctionRef, is_alias
 from lamplighter.model.targets import Target, parse_target
 from lamplighter.store.contract import Document, Records, RecordTransaction, RecordView
@@ -45,11 +45,12 @@ class EventInvokeConfig:
 
 
 class EventInvokeConfigs:
-    """A FunctionRef without qualifier stands for $LATEST."""
+    """A FunctionRef without qualifier stands for $LATEST. `allows`: what execution roles may do."""
 
-    def __init__(self, records: Records, clock: Clock) -> None:
+    def __init__(self, records: Records, clock: Clock, allows: Allows = everything) -> None:
         self._records = records
         self._clock = clock
+        self._allows = allows
 
     async def put(self, function: FunctionRef, wanted: Wanted) -> EventInvokeConfig:
         """Instead of whatever there was."""
@@ -77,7 +78,7 @@ class EventInvokeConfigs:
         view = self._records.view(id.account, id.region)
         limit = min(limit or LARGEST_PAGE, LARGEST_PAGE)
         after = markers.read("ListFunctionEventInvokeConfigs", marker, 1)[0] if marker else ""
-        _check_exists(view, FunctionRef(id))
+        _version(view, FunctionRef(id))
         records = view.page(KIND, id.name, (id.name, after), limit + 1)
         page = records[:limit]
         more = len(records) > limit
@@ -97,8 +98,9 @@ class EventInvokeConfigs:
 
         def run(transaction: RecordTransaction) -> EventInvokeConfig:
             before = start(transaction)
-            _check_exists(transaction, function)
-            _check_destinations(transaction, function, wanted.destinations or {})
+            role = _version(transaction, function).role
+            for target in _checked(transaction, function, wanted.destinations or {}):
+                check_destination(role, target, self._allows)
             together: dict[Side, str | None] = {**before.destinations, **(wanted.destinations or {})}
             config = EventInvokeConfig(
                 FunctionRef(function.id, _qualifier(function)),
@@ -137,19 +139,23 @@ def _qualifier(function: FunctionRef) -> str:
     return function.qualifier or LATEST
 
 
-def _is_there(view: RecordView, name: str, qualifier: str) -> bool:
+def _find_version(view: RecordView, id: FunctionId, qualifier: str) -> FunctionVersion | None:
+    """That it names; of an alias between two, the first: they have the same role."""
     if is_alias(qualifier):
-        return view.get(ALIAS, name, qualifier) is not None
-    return view.version(name, qualifier) is not None
+        alias = aliases.find(view, id, qualifier)
+        return None if alias is None else view.version(id.name, alias.version)
+    return view.version(id.name, qualifier)
 
 
-def _check_exists(view: RecordView, function: FunctionRef) -> None:
-    if not _is_there(view, function.id.name, _qualifier(function)):
+def _version(view: RecordView, function: FunctionRef) -> FunctionVersion:
+    found = _find_version(view, function.id, _qualifier(function))
+    if found is None:
         raise ResourceNotFoundException(NO_FUNCTION)
+    return found
 
 
-def _check_destinations(view: RecordView, function: FunctionRef, destinations: Mapping[Side, str | None]) -> None:
-    """Whether records can go there. Queues, topics, buses and buckets are not looked for: they may come later."""
+def _checked(view: RecordView, function: FunctionRef, destinations: Mapping[Side, str | None]) -> Generator[Target]:
+    """Where records can go. Queues, topics, buses and buckets are not looked for: they may come later."""
     for side, arn in destinations.items():
         if not arn:
             continue
@@ -160,6 +166,7 @@ def _check_destinations(view: RecordView, function: FunctionRef, destinations: M
             )
         if target.service == "lambda":
             _check_function(view, function, target)
+        yield target
 
 
 def _check_function(view: RecordView, function: FunctionRef, target: Target) -> None:
@@ -168,7 +175,8 @@ def _check_function(view: RecordView, function: FunctionRef, target: Target) -> 
     own = target.account == function.id.account
     if own and target.region == function.id.region and target.name == function.id.name:
         raise InvalidParameterValueException("You can't specify the function as a destination for itself.")
-    missing = own and not _is_there(view, target.name, target.qualifier or LATEST)
+    there = FunctionId(target.account, target.region, target.name)
+    missing = own and _find_version(view, there, target.qualifier or LATEST) is None
     if missing or target.region != function.id.region:
         raise InvalidParameterValueException(f"The destination ARN {target.arn} is invalid.")
 

@@ -16,6 +16,7 @@ from lamplighter.control.code import Code
 from lamplighter.control.configuration import Wanted
 from lamplighter.control.sources import Source, Sources
 from lamplighter.control.states import Event
+from lamplighter.control.target_permissions import Allows, check_dead_letter, everything
 from lamplighter.model.clock import Clock, wire_time
 from lamplighter.model.errors import (
     InvalidParameterValueException,
@@ -24,6 +25,7 @@ from lamplighter.model.errors import (
 )
 from lamplighter.model.functions import LATEST, CodePackage, FunctionId, FunctionVersion
 from lamplighter.model.names import FunctionRef, check_new_name, kind_of_qualifier
+from lamplighter.model.targets import parse_target
 from lamplighter.store.contract import AlreadyExists, Records, RecordTransaction, RecordView, StaleWrite
 from lamplighter.store.contract import Functions as StoredFunctions
 
@@ -40,7 +42,8 @@ class Runtimes:
 
 
 class Functions:
-    """`warned`: told of each deployment of a package that is unsigned, to a function that asks for signed ones."""
+    """`warned`: told of each deployment of a package that is unsigned, to a function that asks for signed ones.
+    `allows`: what execution roles may do."""
 
     def __init__(
         self,
@@ -51,7 +54,9 @@ class Functions:
         runtimes: Runtimes,
         clock: Clock,
         warned: Callable[[FunctionId], None] = lambda id: None,
+        allows: Allows = everything,
     ) -> None:
+        self._allows = allows
         self._warned = warned
         self._functions = functions
         self._records = records
@@ -242,7 +247,10 @@ class Functions:
 
     def _apply(self, function: FunctionVersion, wanted: Wanted) -> FunctionVersion:
         attached = None if wanted.layers is None else layers.attached(self._records, function.id, wanted.layers)
-        return self._on_its_runtime(configuration.apply(function, wanted, attached))
+        function = configuration.apply(function, wanted, attached)
+        if wanted.dead_letter_arn and (target := parse_target(wanted.dead_letter_arn)) is not None:
+            check_dead_letter(function.role, target, self._allows)
+        return self._on_its_runtime(function)
 
     def _on_its_runtime(self, function: FunctionVersion) -> FunctionVersion:
         """Which build it has, follows from runtime and architecture, as recorded."""
