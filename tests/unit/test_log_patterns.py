@@ -1,6 +1,7 @@
 """Filter patterns: what they match, what they refuse, and that neither takes long."""
 
 import json
+import re
 import time
 from typing import Any
 
@@ -132,21 +133,77 @@ def test_fields(pattern: str, expected: bool) -> None:
 @pytest.mark.parametrize(
     "pattern",
     [
-        *('"open', "-", "?", '""', "a:b", "%a.*%"),
+        *('"open', "-", "?", '""', "a:b", "%a.*", "%%", "50%", "%a% b:c"),
         *("{", "{}", "{ $.a }", "{ $ = 1 }", "{ $.a = }", "{ $.a = 1", "{ $.a = 1 } b", "{ $.a > x }", "{ $.a ~ 1 }"),
         *(
             "{ $.a = 1 && }",
             "{ $.a[x] = 1 }",
             "{ a = 1 }",
             "{ " + "(" * 40 + "$.a = 1" + ")" * 40 + " }",
-            "{ $.a = %x% }",
+            "{ $.a > %x% }",
+            "{ $.a = %x }",
+            "{ $.a = %x% && $.b = %y% && $.c = %z% }",
         ),
-        *("[", "[]", "[a", "[a,,b]", "[..., a, ...]", "[a=]", "[a] b", "[a > x]"),
+        *("[", "[]", "[a", "[a,,b]", "[..., a, ...]", "[a=]", "[a] b", "[a > x]", "[a > %x%]"),
+        *("%something!%", "%(a)%", "%ü%", "%a**%", "%*a%", "%a^b%", "%a$b%", "%a|%", "%[]%", "%[z-a]%", "%a{2,1}%"),
+        *(r"%\q%", r"%\xff%", "%a{9999}%", "%[a%"),
     ],
 )
 def test_what_is_no_pattern_is_refused(pattern: str) -> None:
     with pytest.raises(InvalidParameterException):
         parse_pattern(pattern)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message", "expected"),
+    [
+        ("%AUTHORIZED%", "[ERROR 401] UNAUTHORIZED REQUEST\n", True),
+        (r"%\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}%", "from 10.1.2.3 to", True),
+        (r"%\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}%", "from 10.1.2 to", False),
+        ("%[Ee]rror|[Ff]ail%", "did fail", True),
+        ("%^[hc]at%", "a hat", False),
+        ("%[hc]at$%", "a hat\n", True),
+        ("%[hc]at$%", "hats\n", False),
+        ("%colou?r%", "the color", True),
+        ("%ab{2,}c%", "abc", False),
+        (r"%\[ERROR\]%", "[ERROR] x", True),
+        (r"%a\x3Ab%", "a:b", True),
+        (r"%a\%b%", "a%b", True),
+        ("%^.$%", "ü", True),
+        ("%a.c% x", "abc x", True),
+        ("?%a.c% ?%x$%", "x", True),
+        ("ERROR -%40[0-9]%", "ERROR 403", False),
+        ("ERROR -%40[0-9]%", "ERROR 500", True),
+        ("{ $.a = %^b% && $.c != %d$% }", '{"a": "bc", "c": "de"}', True),
+        ("{ $.a = %^b% && $.c != %d$% }", '{"a": "bc", "c": "ed"}', False),
+        ("{ $.code = %^4% }", '{"code": 404}', True),
+        ("{ $.missing != %x% }", "{}", False),
+        ("[w1=%ERR|WARN%, w2!=%^5%, ...]", "a_WARN 404 x", True),
+        ("[w1=%ERR|WARN%, w2!=%^5%, ...]", "a_WARN 504 x", False),
+    ],
+)
+def test_expressions(pattern: str, message: str, expected: bool) -> None:
+    assert matches(pattern, message) is expected
+
+
+ATOM = st.sampled_from(
+    ["a", "b", "-", "_", ".", "[ab]", "[^a]", "[a-c_]", r"\d", r"\D", r"\s", r"\S", r"\w", r"\W", r"\."]
+)
+REPEATED = st.sampled_from(["", "", "?", "*", "+", "{2}", "{0,2}", "{1,}", "{0,}", "{1,3}"])
+SEQUENCE = st.lists(st.tuples(ATOM, REPEATED).map("".join), min_size=1, max_size=6).map("".join)
+EXPRESSION = st.lists(
+    st.tuples(st.sampled_from(["", "^"]), SEQUENCE, st.sampled_from(["", "$"])).map("".join), min_size=1, max_size=3
+).map("|".join)
+
+
+@settings(max_examples=200, deadline=None, database=None)
+@given(EXPRESSION, st.lists(st.text("abc-_.1 ü€😀", max_size=12), min_size=1, max_size=4))
+def test_expressions_mean_what_pythons_mean(expression: str, messages: list[str]) -> None:
+    pattern = parse_pattern(f"%{expression}%")
+    for message in messages:
+        expected = re.search(expression, message, re.ASCII) is not None
+        assert pattern.matches(message.encode()) is expected, message
+        assert pattern.may_match(b"before\n" + message.encode()) or not expected, "skipped what matches"
 
 
 def test_a_term_with_other_characters_is_refused_by_name() -> None:
@@ -234,6 +291,8 @@ def test_quotes_and_brackets_make_one_field() -> None:
         ("[a = " + "*a" * 200 + "b, ...]", "a" * 400_000),
         ('{ $.a = "' + "*a" * 200 + 'b" }', '{"a": "' + "a" * 400_000 + '"}'),
         ("{ $.a = 1 }", "[" * 400_000),
+        ("%" + "a?" * 300 + "a{300}b%", "a" * 400_000),
+        ("%" + "[ab]*a[ab]{14}c%", "abbabaab" * 30_000),
         (" ".join("?a" for _ in range(300)), "b" * 400_000),
     ],
 )

@@ -1,8 +1,8 @@
 """CloudWatch's filter patterns: `ERROR "not found" -debug`, `?ERROR ?WARN`, `{ $.level = "error" }`, `[ip, code = 4*]`.
 
 A pattern comes from whoever may read logs, a message from whoever may write them; neither may cost more than a time
-linear in its size. So nothing here backtracks, and regular expressions (`%…%`) are refused. Patterns look at bytes: a
-message is decoded only by those that have to.
+linear in its size. So nothing here backtracks, and regular expressions (`%…%`) are not Python's. Patterns look at
+bytes: a message is decoded only by those that have to.
 """
 
 from collections.abc import Callable, Sequence
@@ -52,22 +52,34 @@ def parse_pattern(text: str) -> Pattern:
 
 
 def _parse_terms(scanner: Scanner) -> Pattern:
-    wanted: list[bytes] = []
-    optional: list[bytes] = []
-    unwanted: list[bytes] = []
+    wanted: list[Pattern] = []
+    optional: list[Pattern] = []
+    unwanted: list[Pattern] = []
     while sign := scanner.peek():
         kind = {"?": optional, "-": unwanted}.get(sign, wanted)
         if kind is not wanted:
             scanner.take(sign)
-        kind.append(scanner.term().encode("utf-8", "surrogatepass"))
-    if optional and not wanted and not unwanted:
-        return Pattern(lambda message: any(term in message for term in optional), one_of=tuple(optional))
-    # AWS ignores optional terms beside others.
+        kind.append(_parse_term(scanner))
     if len(wanted) == 1 and not unwanted:
-        (only,) = wanted
-        return Pattern(lambda message: only in message, (only,))
+        return wanted[0]
+    if optional and not wanted and not unwanted:
+        return Pattern(lambda message: any(term.matches(message) for term in optional), one_of=_one_of(optional))
+    # AWS ignores optional terms beside others.
 
     def matches(message: bytes) -> bool:
-        return all(term in message for term in wanted) and not any(term in message for term in unwanted)
+        return all(term.matches(message) for term in wanted) and not any(term.matches(message) for term in unwanted)
 
-    return Pattern(matches, tuple(wanted))
+    return Pattern(matches, tuple(text for term in wanted for text in term.required))
+
+
+def _parse_term(scanner: Scanner) -> Pattern:
+    if (expression := scanner.expression()) is not None:
+        return Pattern(expression.search, expression.required, expression.one_of)
+    text = scanner.term().encode("utf-8", "surrogatepass")
+    return Pattern(lambda message: text in message, (text,))
+
+
+def _one_of(terms: Sequence[Pattern]) -> Sequence[bytes]:
+    """Texts of which a message that one of the terms matches has one; none if a term may do without."""
+    texts = [term.one_of or term.required[:1] for term in terms]
+    return tuple(text for each in texts for text in each) if all(texts) else ()

@@ -114,6 +114,11 @@ def _condition(scanner: Scanner) -> Test | None:
     operator = scanner.operator()
     if operator is None:
         return None
+    if (expression := scanner.compared_expression()) is not None:
+        if operator not in ("=", "!="):
+            refuse()
+        wanted = operator == "="
+        return lambda value: expression.search(value.encode()) is wanted
     text, quoted = scanner.value()
     limit = None if quoted else number(text)
     if limit is not None:

@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple, cast
 
 import orjson
 
+from lamplighter.telemetry.logs.pattern_expressions import Expression
 from lamplighter.telemetry.logs.pattern_text import Compare, Scanner, like, number, numeric, refuse
 
 _NAME: Final = re.compile(r"[\w\-]+")
@@ -97,6 +98,8 @@ def _condition(scanner: Scanner) -> Node:
     operator = scanner.operator()
     if operator is None:
         refuse()
+    if (expression := scanner.compared_expression()) is not None:
+        return _at(steps, _searching(operator, expression), named)
     text, quoted = scanner.value()
     required = named | _literals(text) if operator == "=" else named
     return _at(steps, _comparison(operator, text, quoted), required)
@@ -184,6 +187,18 @@ def _comparison(operator: str, text: str, quoted: bool) -> Test:
             return by_number(value)
         written = _written(value)
         return written is not None and by_text is not None and by_text(written)
+
+    return test
+
+
+def _searching(operator: str, expression: Expression) -> Test:
+    if operator not in ("=", "!="):
+        refuse()
+    wanted = operator == "="
+
+    def test(value: Any) -> bool:
+        written = _written(value)
+        return written is not None and expression.search(written.encode()) is wanted
 
     return test
 

@@ -10,12 +10,15 @@ from collections.abc import Callable
 from typing import Final, Never
 
 from lamplighter.telemetry.logs.errors import InvalidParameterException
+from lamplighter.telemetry.logs.pattern_expressions import Expression
 
 DEEPEST: Final = 32  # parentheses within each other
+MOST_EXPRESSIONS: Final = 2  # regular expressions of a pattern of JSON or fields (AWS)
 
 _SPACE: Final = re.compile(r"\s*")
 _WORD: Final = re.compile(r"\w+")  # a term without quotes: letters, digits and underscores
 _QUOTED: Final = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
+_EXPRESSION: Final = re.compile(r"%(?:[^%\\]|\\.)+%", re.DOTALL)
 _ESCAPED: Final = re.compile(r"\\(.)", re.DOTALL)
 _OPERATOR: Final = re.compile(r"!=|<=|>=|=|<|>")
 _VALUE: Final = re.compile(r"[^\s,()\[\]{}&|<>=\"]+")  # of a comparison, without quotes
@@ -47,6 +50,7 @@ class Scanner:
         self.text = text
         self.at = 0
         self.depth = 0
+        self.expressions = 0
 
     def peek(self) -> str:
         """The next character that is not a space; empty at the end."""
@@ -89,8 +93,6 @@ class Scanner:
         if (quoted := self.quoted()) is not None:
             return quoted if quoted else refuse()
         start = self.at
-        if self.text.startswith("%", start):
-            refuse_expression()
         self.match(_WORD)
         rest = self.text[start:].split(None, 1)
         word = rest[0] if rest else ""
@@ -102,22 +104,31 @@ class Scanner:
         self.peek()
         return self.match(_OPERATOR)
 
+    def expression(self) -> Expression | None:
+        """A regular expression between percent signs; None: something else comes next."""
+        if self.peek() != "%":
+            return None
+        return Expression((self.match(_EXPRESSION) or refuse())[1:-1])
+
+    def compared_expression(self) -> Expression | None:
+        """One that a field or member is compared with, of which a pattern has two at most (AWS)."""
+        expression = self.expression()
+        if expression is not None:
+            self.expressions += 1
+            if self.expressions > MOST_EXPRESSIONS:
+                refuse("Invalid filter pattern: it has more than two regular expressions")
+        return expression
+
     def value(self) -> tuple[str, bool]:
         """The right side of a comparison, and whether it was in quotes."""
         if (quoted := self.quoted()) is not None:
             return quoted, True
-        if self.peek() == "%":
-            refuse_expression()
         return self.match(_VALUE) or refuse(), False
 
     def nested(self) -> None:
         self.depth += 1
         if self.depth > DEEPEST:
             refuse()
-
-
-def refuse_expression() -> Never:
-    refuse("Invalid filter pattern: regular expressions are not available in this version of Lamplighter")
 
 
 def like(pattern: str) -> Compare:
