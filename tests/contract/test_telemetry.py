@@ -86,8 +86,8 @@ async def telemetry(protocol: str = "HTTP", api: str = "telemetry", **more: Any)
 @story
 async def test_events_arrive_in_order_with_their_times(protocol: str) -> None:
     async with telemetry(protocol) as (made, destination):
-        made.function(1.5, b"one\n")
-        made.extension(2.0, b"two\n")
+        made.tap("function").record(1.5, b"one\n")
+        made.tap("extension").record(2.0, b"two\n")
         made.platform(2.5, "platform.start", {"requestId": "x"})
         await until(lambda: len(destination.events) == 3, "all are there")
     assert destination.events == [
@@ -100,9 +100,9 @@ async def test_events_arrive_in_order_with_their_times(protocol: str) -> None:
 @story
 async def test_only_what_was_subscribed_to_is_sent() -> None:
     async with telemetry(types=["extension"]) as (made, destination):
-        made.function(1.0, b"no\n")
+        made.tap("function").record(1.0, b"no\n")
         made.platform(1.0, "platform.start", {})
-        made.extension(1.0, b"yes\n")
+        made.tap("extension").record(1.0, b"yes\n")
         await made.finish(5)
     assert [event["record"] for event in destination.events] == ["yes"]
 
@@ -111,7 +111,7 @@ async def test_only_what_was_subscribed_to_is_sent() -> None:
 async def test_what_a_destination_refuses_is_sent_again() -> None:
     async with telemetry() as (made, destination):
         destination.answers = [500, 503]
-        made.function(1.0, b"stubborn\n")
+        made.tap("function").record(1.0, b"stubborn\n")
         await until(lambda: destination.bodies, "it was taken")
     assert [event["record"] for event in destination.events] == ["stubborn"]
 
@@ -121,13 +121,24 @@ async def test_who_does_not_keep_up_loses_the_oldest_and_is_told_how_many() -> N
     async with telemetry(buffering={"timeoutMs": 30_000}) as (made, destination):
         line = b"x" * 1000 + b"\n"
         for _ in range(1000):
-            made.function(1.0, line)
+            made.tap("function").record(1.0, line)
         await made.finish(5)
     told = destination.events
     lost = [event["record"] for event in told if event["type"] == "platform.logsDropped"]
     kept = [event for event in told if event["type"] == "function"]
     assert sum(record["droppedRecords"] for record in lost) + len(kept) == 1000
     assert max(map(len, destination.bodies)) < 300_000
+
+
+@story
+async def test_a_flood_of_short_lines_costs_no_more_than_could_be_kept() -> None:
+    async with telemetry(buffering={"timeoutMs": 30_000, "maxBytes": 262_144}) as (made, destination):
+        made.tap("function").lines(1.0, b"old\n" * 60_000 + b"new\n" * 1000)
+        await made.finish(5)
+    lost, *kept = destination.events
+    assert lost["type"] == "platform.logsDropped"
+    assert lost["record"]["droppedRecords"] + len(kept) == 61_000
+    assert [event["record"] for event in kept[-1000:]] == ["new"] * 1000
 
 
 @story

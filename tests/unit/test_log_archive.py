@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lamplighter.telemetry.logs import group as groups
+from lamplighter.telemetry.logs import reading
 from lamplighter.telemetry.logs.archive import Archive, GroupId
 from lamplighter.telemetry.logs.errors import (
     ResourceAlreadyExistsException,
@@ -230,6 +231,7 @@ def test_pages_of_any_size_and_direction_give_every_event_once_in_order(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(groups, "SEGMENT_SIZE", 400)
+        patch.setattr(reading, "SPARE", 0)
         asyncio.run(run())
 
 

@@ -6,7 +6,7 @@ import asyncio
 import os
 
 from lamplighter.model.clock import Clock
-from lamplighter.worker.log_frames import RECORD_LIMIT
+from lamplighter.worker.lines import Lines
 from lamplighter.worker.logs import Logs, Tap
 
 _READ = 65536
@@ -17,12 +17,12 @@ class ExtensionOutput:
     """Reads from `attach` to `detach`; the sandbox owns the descriptor."""
 
     def __init__(self, logs: Logs, clock: Clock) -> None:
-        self.tap: Tap | None = None  # hears of every line too
+        self.tap: Tap | None = None
         self._logs = logs
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._pipe = -1
-        self._partial = b""
+        self._lines = Lines()
 
     def attach(self, pipe: int) -> None:
         self._pipe = pipe
@@ -53,23 +53,17 @@ class ExtensionOutput:
             self._pipe = -1
             self._finish()
             return False
-        data = self._partial + data
-        end = data.rfind(b"\n") + 1
-        if not end and len(data) > RECORD_LIMIT:
-            end = len(data)
-        self._partial = data[end:]
-        if end:
-            self._give(data[:end])
+        lines = self._lines.take(data)
+        if lines:
+            self._give(lines)
         return True
 
     def _finish(self) -> None:
-        line, self._partial = self._partial, b""
+        line = self._lines.finish()
         if line:
-            self._give(line + b"\n")
+            self._give(line)
 
     def _give(self, lines: bytes) -> None:
         self._logs.lines(lines)
         if self.tap is not None:
-            now = self._clock.now()
-            for line in lines.removesuffix(b"\n").split(b"\n"):
-                self.tap(now, line + b"\n")
+            self.tap.lines(self._clock.now(), lines)

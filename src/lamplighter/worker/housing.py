@@ -99,9 +99,9 @@ class Housing:
         self.telemetry.open = initializing
         asked = self.telemetry.subscribe(name, api, body)
         if self.telemetry.wants("function"):
-            self._logs.tap = self.telemetry.function
+            self._logs.tap = self.telemetry.tap("function")
         if self.telemetry.wants("extension"):
-            self.company.output.tap = self.telemetry.extension
+            self.company.output.tap = self.telemetry.tap("extension")
         self._platform.join(self.telemetry)
         self._platform.subscribed(api, name, list(asked.types))
 

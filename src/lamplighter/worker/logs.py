@@ -18,7 +18,8 @@ from typing import Any, Protocol
 from lamplighter.model.clock import Clock
 from lamplighter.model.functions import FunctionVersion
 from lamplighter.worker.application_levels import passes, passing
-from lamplighter.worker.log_frames import RECORD_LIMIT, LogFrames, Record
+from lamplighter.worker.lines import LONGEST, Lines
+from lamplighter.worker.log_frames import LogFrames, Record
 
 
 class LogSink(Protocol):
@@ -40,11 +41,21 @@ class LogSink(Protocol):
 # Gives an environment of the version, with this log stream, its sink.
 OpenLog = Callable[[FunctionVersion, str], LogSink]
 
-Tap = Callable[[float, bytes], None]  # takes a whole record of the function's: seconds since the epoch, text
+
+class Tap(Protocol):
+    """Who hears of what is written, too. `now`: seconds since the epoch."""
+
+    def lines(self, now: float, data: bytes) -> None:
+        """Whole lines."""
+        ...
+
+    def record(self, now: float, text: bytes) -> None:
+        """One record, whatever lines it has."""
+        ...
+
 
 TAIL = 4096  # bytes of the log that Invoke returns on request (AWS: spec 2.1)
 _READ = 65536
-_LINE_LIMIT = RECORD_LIMIT  # a longer line is cut here
 _CLOCK_SKEW = 60.0  # seconds that a record's own time may be off; else it has the time at which it came
 
 
@@ -55,7 +66,7 @@ class Logs:
         """`least`: the application log level below which records are dropped; None: none are."""
         self._now = clock.now
         self._least = least
-        self.tap: Tap | None = None  # hears of every record too
+        self.tap: Tap | None = None
         self._sink = sink
         self.wanted = sink is not None  # False: the service's own lines need not even be made
         self._poll = select.poll()
@@ -64,7 +75,7 @@ class Logs:
         self._pipe = -1
         self._frames_pipe = -1
         self._frames = LogFrames()
-        self._partial = b""  # an unfinished line, for the sink
+        self._lines = Lines()
         self._tail: bytearray | None = None
 
     def attach(self, pipe: int, frames: int = -1) -> None:
@@ -113,7 +124,7 @@ class Logs:
 
     def write(self, *lines: bytes) -> None:
         """Lines of the service's own; an unfinished line of the function's ends before them."""
-        if self._partial:
+        if self._lines.partial:
             self._finish_line()
         if self._tail is not None:
             self._keep_lines(b"\n".join(lines) + b"\n")
@@ -124,7 +135,7 @@ class Logs:
 
     def lines(self, lines: bytes) -> None:
         """Whole lines that come another way than the pipes: of extensions."""
-        if self._partial:
+        if self._lines.partial:
             self._finish_line()
         if self._tail is not None:
             self._keep_lines(lines)
@@ -133,7 +144,7 @@ class Logs:
 
     def later(self, make: Callable[..., bytes], *arguments: Any) -> None:
         """As `write`, made when they are needed: lines that every invocation has."""
-        if self._partial:
+        if self._lines.partial:
             self._finish_line()
         if self._tail is not None:
             self._keep_lines(make(*arguments) + b"\n")
@@ -162,14 +173,9 @@ class Logs:
             self._keep(data)
         if self._sink is None and self._least is None and self.tap is None:
             return
-        if self._partial:
-            data = self._partial + data
-        end = data.rfind(b"\n") + 1
-        if not end and len(data) > _LINE_LIMIT:
-            end = len(data)
-        self._partial = data[end:]
-        if end:
-            self._give_lines(data[:end])
+        lines = self._lines.take(data)
+        if lines:
+            self._give_lines(lines)
 
     def _give_lines(self, lines: bytes) -> None:
         """Whole ones."""
@@ -182,9 +188,7 @@ class Logs:
         if self._sink is not None:
             self._sink.lines(self._now(), lines)
         if self.tap is not None:
-            now = self._now()
-            for line in lines.removesuffix(b"\n").split(b"\n"):
-                self.tap(now, line + b"\n")
+            self.tap.lines(self._now(), lines)
 
     def _frames_readable(self) -> int:
         """Read once from the pipe of framed records; how many bytes."""
@@ -205,9 +209,10 @@ class Logs:
     def _take_record(self, record: Record) -> None:
         if self._least is not None and not passes(record.level, self._least):
             return
-        if self._partial:
+        if self._lines.partial:
             self._finish_line()
-        text = record.text if record.text.endswith(b"\n") else record.text + b"\n"
+        text = record.text[: LONGEST - 1] if len(record.text) >= LONGEST else record.text
+        text = text if text.endswith(b"\n") else text + b"\n"
         if self._tail is not None:
             self._keep_lines(text)
         now = self._now()
@@ -215,7 +220,7 @@ class Logs:
         if self._sink is not None:
             self._sink.message(at, text)
         if self.tap is not None:
-            self.tap(at, text)
+            self.tap.record(at, text)
 
     def _end_of_frames(self) -> None:
         self._loop.remove_reader(self._frames_pipe)
@@ -238,6 +243,6 @@ class Logs:
         self._keep(lines)
 
     def _finish_line(self) -> None:
-        if self._partial:
-            line, self._partial = self._partial, b""
+        line = self._lines.finish()
+        if line:
             self._give_lines(line)

@@ -78,12 +78,9 @@ class TelemetryApi:
         else:
             self._give("platform", platform_events.line(now, kind, record))
 
-    def function(self, now: float, text: bytes) -> None:
-        """A record that the function wrote."""
-        self._give("function", self._logged(now, "function", text))
-
-    def extension(self, now: float, text: bytes) -> None:
-        self._give("extension", self._logged(now, "extension", text))
+    def tap(self, kind: str) -> "Tap":
+        """Takes what the function or an extension writes: `kind`."""
+        return Tap(self, kind)
 
     @property
     def told(self) -> bool:
@@ -107,17 +104,57 @@ class TelemetryApi:
             await asyncio.wait(tasks)
 
     def _give(self, kind: str, event: bytes) -> None:
-        for delivery, _ in self._deliveries.values():
-            if kind in delivery.subscription.types:
-                delivery.add(event)
+        for delivery in self._to(kind):
+            delivery.add(event)
 
-    def _logged(self, now: float, kind: str, text: bytes) -> bytes:
-        line = text.removesuffix(b"\n")
-        record: object = line.decode(errors="replace")
+    def _to(self, kind: str) -> "Iterator[Delivery]":
+        return (delivery for delivery, _ in self._deliveries.values() if kind in delivery.subscription.types)
+
+    def record(self, now: float, kind: str, text: bytes) -> None:
+        """Whatever lines it has, it is one."""
+        head = _head(now, kind)
+        self._give(kind, head + self._shown(text.removesuffix(b"\n")) + b"}")
+
+    def lines(self, now: float, kind: str, lines: bytes) -> None:
+        """Of a flood, only what a subscriber could keep is made into events at all: it would be thrown away again, and
+        meanwhile everybody else waits."""
+        each = lines.removesuffix(b"\n").split(b"\n")
+        most = max((delivery.most for delivery in self._to(kind)), default=0)
+        lost = len(each) - most
+        if lost > 0:
+            size = sum(map(len, each[:lost]))
+            for delivery in self._to(kind):
+                delivery.lose(lost, size)
+            del each[:lost]
+        head = _head(now, kind)
+        events = [head + self._shown(line) + b"}" for line in each]
+        for delivery in self._to(kind):
+            delivery.add(*events)
+
+    def _shown(self, line: bytes) -> bytes:
+        """A record as JSON."""
         if self._json and line.startswith(b"{"):
             with contextlib.suppress(orjson.JSONDecodeError):
-                record = orjson.loads(line)
-        return orjson.dumps({"time": platform_events.timestamp(now), "type": kind, "record": record})
+                return orjson.dumps(orjson.loads(line))
+        return orjson.dumps(line.decode(errors="replace"))
+
+
+def _head(now: float, kind: str) -> bytes:
+    return b'{"time":"%b","type":"%b","record":' % (platform_events.timestamp(now).encode(), kind.encode())
+
+
+class Tap:
+    """Implements `logs.Tap`."""
+
+    def __init__(self, api: TelemetryApi, kind: str) -> None:
+        self._api = api
+        self._kind = kind
+
+    def lines(self, now: float, data: bytes) -> None:
+        self._api.lines(now, self._kind, data)
+
+    def record(self, now: float, text: bytes) -> None:
+        self._api.record(now, self._kind, text)
 
 
 def _for_logs_api(kind: str, record: Record) -> Iterator[tuple[str, Record]]:

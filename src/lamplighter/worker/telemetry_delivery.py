@@ -20,6 +20,7 @@ Connect = Callable[[int], Awaitable[socket.socket]]  # to this port inside the s
 PATIENCE = 10.0  # seconds for one attempt
 ATTEMPTS = 5  # until a batch is dropped
 _PAUSE = 0.1  # seconds before the second attempt; doubled each time
+_SMALLEST = 65  # bytes of an event with an empty text
 _HEAD_LIMIT = 16_384  # bytes of an answer that are looked at
 
 
@@ -40,17 +41,27 @@ class Delivery:
         self._finishing = False
         self._stream: socket.socket | None = None  # of TCP, which stays connected
 
-    def add(self, event: bytes) -> None:
-        """`event`: as JSON."""
+    def add(self, *events: bytes) -> None:
+        """`events`: each as JSON."""
         asked = self.subscription
-        self._waiting.append(event)
-        self._size += len(event)
+        self._waiting.extend(events)
+        self._size += sum(map(len, events))
         while self._size > asked.max_bytes or len(self._waiting) > asked.max_items:
             self._drop(self._waiting.popleft())
         self._some.set()
         self._idle.clear()
-        if len(self._waiting) == asked.max_items or self._size > asked.max_bytes // 2:
+        if len(self._waiting) >= asked.max_items or self._size > asked.max_bytes // 2:
             self._due.set()
+
+    def lose(self, events: int, size: int) -> None:
+        """So many were never added; `size` in bytes."""
+        self._dropped[0] += events
+        self._dropped[1] += size
+
+    @property
+    def most(self) -> int:
+        """Events that can wait at a time, however short they are."""
+        return min(self.subscription.max_items, self.subscription.max_bytes // _SMALLEST)
 
     @property
     def told(self) -> bool:

@@ -22,6 +22,7 @@ from lamplighter.telemetry.logs.segment import MESSAGE, RECORD, Block, Contents
 PAGE_SIZE: Final = 1 << 20  # bytes of messages
 BUDGET: Final = 0.7  # seconds of looking for one page
 KEPT: Final = 100_000  # blocks whose places are remembered, of all segments together
+SPARE: Final = 1000  # events that are found beyond what a page can have, before they are looked through
 _WIDTHS: Final = (13, 13, 10, 10, 10)  # digits of a key's parts in an event id: 56 as AWS has
 
 
@@ -105,32 +106,22 @@ class Reader:
         sign = -1 if query.backwards else 1
         after = None if query.after is None else _signed(query.after, sign)
         deadline = self._monotonic() + BUDGET
-        heap: list[tuple[tuple[int, ...], Event]] = []
-        events: list[Event] = []
-        size = 0
+        filling = _Filling(query.limit)
         looked = False
         with _Files() as files:
             for bound, place in self._places(snapshot, query):
-                while heap and heap[0][0][0] < bound:
-                    size += len(heap[0][1].message)
-                    if events and (len(events) == query.limit or size > PAGE_SIZE):
-                        return Page(events, events[-1].key)
-                    events.append(heapq.heappop(heap)[1])
+                if (full := filling.up_to((bound,))) is not None:
+                    return full
                 if looked and self._monotonic() > deadline:
                     here = Key.behind(-bound) if query.backwards else Key.before(bound)
                     if after is None or _signed(here, sign) > after:
-                        return Page(events, here)
+                        return Page(filling.events, here)
                 looked = True
                 for event in files.events(place, query):
                     key = _signed(event.key, sign)
                     if after is None or key > after:
-                        heapq.heappush(heap, (key, event))
-        while heap:
-            size += len(heap[0][1].message)
-            if events and (len(events) == query.limit or size > PAGE_SIZE):
-                return Page(events, events[-1].key)
-            events.append(heapq.heappop(heap)[1])
-        return Page(events, None)
+                        filling.add(key, event)
+        return filling.up_to(None) or Page(filling.events, None)
 
     def forget(self, directory: Path) -> None:
         """A group is gone; another may come in its place."""
@@ -198,6 +189,37 @@ class Reader:
                 self._indexes.popitem(last=False)
         self._indexes.move_to_end(view.path)
         return known
+
+
+class _Filling:
+    """A page as it fills. No more is kept than may come to be in it, however many events are of the same time: a block
+    is full of empty lines if that is what a function writes."""
+
+    def __init__(self, limit: int) -> None:
+        self.events: list[Event] = []
+        self._limit = limit
+        self._size = 0
+        self._found: list[tuple[tuple[int, ...], Event]] = []  # a heap: what comes first is first
+        self._last: tuple[int, ...] | None = None  # what is behind this will not be in the page
+
+    def add(self, key: tuple[int, ...], event: Event) -> None:
+        if self._last is not None and key > self._last:
+            return
+        heapq.heappush(self._found, (key, event))
+        wanted = self._limit - len(self.events) + 1  # one more shows that there is more
+        if len(self._found) > 2 * wanted + SPARE:
+            self._found = heapq.nsmallest(wanted, self._found)
+            self._last = self._found[-1][0]
+
+    def up_to(self, bound: tuple[int, ...] | None) -> Page | None:
+        """Move what comes before `bound` (None: all) into the page; the page, if it is full then."""
+        found = self._found
+        while found and (bound is None or found[0][0] < bound):
+            self._size += len(found[0][1].message)
+            if self.events and (len(self.events) == self._limit or self._size > PAGE_SIZE):
+                return Page(self.events, self.events[-1].key)
+            self.events.append(heapq.heappop(found)[1])
+        return None
 
 
 class _Place(NamedTuple):

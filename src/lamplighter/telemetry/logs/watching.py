@@ -8,8 +8,10 @@ import asyncio
 import base64
 import gzip
 import logging
+import math
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 
@@ -22,23 +24,21 @@ from lamplighter.telemetry.logs.reading import Event, Key, messages
 
 PER_SECOND: Final = 500  # events of a live tail; of more, a part
 KEPT: Final = 10 * PER_SECOND  # that a slow reader may be behind
-PAYLOAD: Final = 256 << 10  # bytes of messages in one delivery to a subscription, before they are packed
+PAYLOAD: Final = 256 << 10  # bytes of events in one delivery to a subscription, before they are packed
+AROUND: Final = 110  # bytes of an event in it beside its message
 WAITING: Final = 256  # deliveries
 _ALWAYS: Final = 1 << 62
 
 _log = logging.getLogger(__name__)
 
 
-def events_of(written: Written, now: int, pattern: Pattern) -> list[Event]:
+def events_of(written: Written, now: int, pattern: Pattern) -> Iterator[Event]:
     """Those that match. `now`: when they were written, ms."""
     events, segment, offset = written
-    if not pattern.may_match(events.payload):
-        return []
-    return [
-        Event(Key(time, segment, offset, record, line), events.stream, now, message)
-        for time, message, record, line in messages(events.payload, pattern, 0, _ALWAYS)
-        if pattern is EVERYTHING or pattern.matches(message)
-    ]
+    if pattern.may_match(events.payload):
+        for time, message, record, line in messages(events.payload, pattern, 0, _ALWAYS):
+            if pattern is EVERYTHING or pattern.matches(message):
+                yield Event(Key(time, segment, offset, record, line), events.stream, now, message)
 
 
 class LiveTail:
@@ -52,7 +52,7 @@ class LiveTail:
         self._groups = frozenset(groups)
         self._wanted = wanted
         self._pattern = pattern
-        self._events: deque[tuple[About, Event]] = deque(maxlen=KEPT)  # the oldest are dropped
+        self._events: deque[tuple[About, Event]] = deque()
 
     def __enter__(self) -> Self:
         self._leave = self._archive.watch(self._see)
@@ -64,15 +64,19 @@ class LiveTail:
         self._leave()
 
     def take(self) -> tuple[Sequence[tuple[About, Event]], bool]:
-        """What has come since the last time, and whether that is only a part of it."""
+        """What has come since the last time, and whether that is only a part of it: evenly, of all that is kept."""
         found = [self._events.popleft() for _ in range(len(self._events))]
-        return found[-PER_SECOND:], len(found) > PER_SECOND
+        step = max(1, math.ceil(len(found) / PER_SECOND))
+        return found[::step], step > 1
 
     def _see(self, about: About, written: Sequence[Written], now: int) -> None:
+        """When enough waits to be chosen from, no more is looked at until it is taken: a flood costs no more than that,
+        nor does a reader who takes nothing."""
         if about.arn in self._groups:
             for each in written:
-                if self._wanted(each.events.stream):
-                    self._events.extend((about, event) for event in events_of(each, now, self._pattern))
+                if self._wanted(each.events.stream) and (room := KEPT - len(self._events)) > 0:
+                    events = islice(events_of(each, now, self._pattern), room)
+                    self._events.extend((about, event) for event in events)
 
 
 class _Delivery(NamedTuple):
@@ -108,8 +112,7 @@ class Subscriptions:
         for name, subscription in about.subscriptions.items():
             pattern = self._pattern(subscription["filterPattern"])
             for each in written:
-                events = events_of(each, now, pattern)
-                for part in _parts(events):
+                for part in _parts(events_of(each, now, pattern)):
                     payload = _payload(about, each.events.stream, name, part)
                     self._loop.call_soon_threadsafe(self._put, _Delivery(subscription["destinationArn"], payload))
 
@@ -135,17 +138,18 @@ class Subscriptions:
                 _log.error("logs could not be queued for %s: %s", delivery.target, error)
 
 
-def _parts(events: Sequence[Event]) -> Sequence[Sequence[Event]]:
+def _parts(events: Iterable[Event]) -> Iterator[Sequence[Event]]:
     """Events of a delivery each."""
-    parts: list[list[Event]] = []
-    size = PAYLOAD
+    part: list[Event] = []
+    size = 0
     for event in events:
-        size += len(event.message)
-        if size > PAYLOAD:
-            parts.append([])
-            size = len(event.message)
-        parts[-1].append(event)
-    return parts
+        size += len(event.message) + AROUND
+        if part and size > PAYLOAD:
+            yield part
+            part, size = [], len(event.message) + AROUND
+        part.append(event)
+    if part:
+        yield part
 
 
 def _payload(about: About, stream: str, subscription: str, events: Sequence[Event]) -> bytes:
