@@ -23,6 +23,7 @@ PAGE_SIZE: Final = 1 << 20  # bytes of messages
 BUDGET: Final = 0.7  # seconds of looking for one page
 KEPT: Final = 100_000  # blocks whose places are remembered, of all segments together
 SPARE: Final = 1000  # events that are found beyond what a page can have, before they are looked through
+_MOST_LINES: Final = 10**10 - 1
 _WIDTHS: Final = (13, 13, 10, 10, 10)  # digits of a key's parts in an event id: 56 as AWS has
 
 
@@ -106,7 +107,7 @@ class Reader:
         sign = -1 if query.backwards else 1
         after = None if query.after is None else _signed(query.after, sign)
         deadline = self._monotonic() + BUDGET
-        filling = _Filling(query.limit)
+        filling = _Filling(query, sign, after)
         looked = False
         with _Files() as files:
             for bound, place in self._places(snapshot, query):
@@ -117,10 +118,7 @@ class Reader:
                     if after is None or _signed(here, sign) > after:
                         return Page(filling.events, here)
                 looked = True
-                for event in files.events(place, query):
-                    key = _signed(event.key, sign)
-                    if after is None or key > after:
-                        filling.add(key, event)
+                filling.look(place, files.payload(place))
         return filling.up_to(None) or Page(filling.events, None)
 
     def forget(self, directory: Path) -> None:
@@ -195,18 +193,44 @@ class _Filling:
     """A page as it fills. No more is kept than may come to be in it, however many events are of the same time: a block
     is full of empty lines if that is what a function writes."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, query: Query, sign: int, after: tuple[int, ...] | None) -> None:
+        """`sign`: what keys are multiplied by to have them in the order of the page."""
         self.events: list[Event] = []
-        self._limit = limit
+        self._query = query
+        self._sign = sign
+        self._after = after
         self._size = 0
         self._found: list[tuple[tuple[int, ...], Event]] = []  # a heap: what comes first is first
         self._last: tuple[int, ...] | None = None  # what is behind this will not be in the page
 
-    def add(self, key: tuple[int, ...], event: Event) -> None:
-        if self._last is not None and key > self._last:
+    def look(self, place: "_Place", payload: bytes) -> None:
+        """At the events of a block."""
+        query, pattern, sign, after = self._query, self._query.pattern, self._sign, self._after
+        if not pattern.may_match(payload):
             return
+        everything = pattern is EVERYTHING
+        segment, offset, stream, taken = place.segment, place.block.offset, place.stream, place.block.taken
+
+        def wanted(time: int, record: int) -> bool:
+            """Whether any line of a record can be in the page."""
+            if sign > 0:
+                least, most = (time, segment, offset, record, 0), (time, segment, offset, record, _MOST_LINES)
+            else:
+                least, most = (-time, -segment, -offset, -record, -_MOST_LINES), (-time, -segment, -offset, -record, 0)
+            return (after is None or most > after) and (self._last is None or least <= self._last)
+
+        for time, message, record, line in messages(payload, pattern, query.first, query.last, wanted):
+            key = (time, segment, offset, record, line)
+            if sign < 0:
+                key = (-time, -segment, -offset, -record, -line)
+            if (after is not None and key <= after) or (self._last is not None and key > self._last):
+                continue
+            if everything or pattern.matches(message):
+                self._add(key, Event(Key(time, segment, offset, record, line), stream, taken, message))
+
+    def _add(self, key: tuple[int, ...], event: Event) -> None:
         heapq.heappush(self._found, (key, event))
-        wanted = self._limit - len(self.events) + 1  # one more shows that there is more
+        wanted = self._query.limit - len(self.events) + 1  # one more shows that there is more
         if len(self._found) > 2 * wanted + SPARE:
             self._found = heapq.nsmallest(wanted, self._found)
             self._last = self._found[-1][0]
@@ -216,7 +240,7 @@ class _Filling:
         found = self._found
         while found and (bound is None or found[0][0] < bound):
             self._size += len(found[0][1].message)
-            if self.events and (len(self.events) == self._limit or self._size > PAGE_SIZE):
+            if self.events and (len(self.events) == self._query.limit or self._size > PAGE_SIZE):
                 return Page(self.events, self.events[-1].key)
             self.events.append(heapq.heappop(found)[1])
         return None
@@ -242,27 +266,25 @@ class _Files:
         for descriptor in self._open.values():
             os.close(descriptor)
 
-    def events(self, place: _Place, query: Query) -> Iterator[Event]:
-        """Those of a block that match, by time and pattern."""
+    def payload(self, place: _Place) -> bytes:
         descriptor = self._open.get(place.path)
         if descriptor is None:
             try:
                 descriptor = self._open[place.path] = os.open(place.path, os.O_RDONLY | os.O_CLOEXEC)
             except FileNotFoundError:
-                return  # it has expired meanwhile
-        block = place.block
-        payload = os.pread(descriptor, block.length, block.offset)
-        pattern = query.pattern
-        if not pattern.may_match(payload):
-            return
-        everything = pattern is EVERYTHING
-        for time, message, record, line in messages(payload, pattern, query.first, query.last):
-            if everything or pattern.matches(message):
-                yield Event(Key(time, place.segment, block.offset, record, line), place.stream, block.taken, message)
+                return b""  # it has expired meanwhile
+        return os.pread(descriptor, place.block.length, place.block.offset)
 
 
-def messages(payload: bytes, pattern: Pattern, first: int, last: int) -> Iterator[tuple[int, bytes, int, int]]:
-    """Of a block: time, message, and number of the record and the line in it. What can't match may be left out."""
+def messages(
+    payload: bytes,
+    pattern: Pattern,
+    first: int,
+    last: int,
+    wanted: Callable[[int, int], bool] = lambda time, record: True,
+) -> Iterator[tuple[int, bytes, int, int]]:
+    """Of a block: time, message, and number of the record and the line in it. What can't match may be left out, and
+    what is in records that are not wanted, by time and number."""
     at, record = 0, -1
     while at + RECORD.size <= len(payload):
         length, kind, time = RECORD.unpack_from(payload, at)
@@ -270,7 +292,7 @@ def messages(payload: bytes, pattern: Pattern, first: int, last: int) -> Iterato
         record += 1
         data = payload[at : at + length]
         at += length
-        if not first <= time <= last:
+        if not first <= time <= last or not wanted(time, record):
             continue
         if kind == MESSAGE:
             yield time, data, record, 0
