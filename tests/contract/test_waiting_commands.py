@@ -12,7 +12,7 @@ from tests.support.sandbox_server import VARIABLES, Bench, descendants, serving,
 
 from lamplighter.model.command import Command
 from lamplighter.sandbox.contract import Isolation
-from lamplighter.sandbox.server import STANDING_AGE, STANDING_KEPT, Demand
+from lamplighter.sandbox.lines import STANDING_AGE, STANDING_KEPT, Demand
 
 ISOLATED = pytest.mark.parametrize("mode", [pytest.param("full", marks=pytest.mark.root), "user"])
 

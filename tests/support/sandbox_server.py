@@ -21,8 +21,9 @@ import uvloop
 import lamplighter
 from lamplighter.model.command import Command
 from lamplighter.sandbox.cgroup import STILL, hierarchies
-from lamplighter.sandbox.client import ServerSandbox, ServerSandboxes
+from lamplighter.sandbox.client import ServerSandboxes
 from lamplighter.sandbox.contract import Isolation, SandboxSpec
+from lamplighter.sandbox.handle import ServerSandbox
 from lamplighter.sandbox.messages import Configuration, Runtime
 
 DEADLINE = 20.0

@@ -1,0 +1,86 @@
+"""What a sandbox server stands on: a directory that is its alone, cgroups, and namespaces in which it may mount.
+
+Whatever a server that was killed has left there goes first.
+"""
+
+import errno
+import fcntl
+import hashlib
+import os
+import shutil
+import signal
+import time
+from pathlib import Path
+
+from lamplighter.sandbox import linux
+from lamplighter.sandbox.cgroup import Cgroups, hierarchies
+from lamplighter.sandbox.messages import Configuration
+from lamplighter.sandbox.probe import enter_user_namespace
+from lamplighter.sandbox.tmp import PLACE
+
+TAKEOVER = 10.0  # seconds that one before us may still need to take down what it has
+_RETRY = 0.01  # seconds
+_OURS_IN_RUN_DIR = ("root", "merge", PLACE, "layers-*", "sdk-*")
+
+
+def clear_run_dir(run_dir: str) -> None:
+    """Remove what a server leaves there, and nothing else, whatever directory we have been given."""
+    for pattern in _OURS_IN_RUN_DIR:
+        for path in Path(run_dir).glob(pattern):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _own_user_namespace() -> None:
+    """Isolation "user": root over namespaces of our own making, and an ordinary user to everything else."""
+    enter_user_namespace(linux.CLONE_NEWNS | linux.CLONE_NEWPID)
+    # Making pid namespaces again and again takes one that belongs to our user namespace: so a child goes on as the
+    # server, as its pid 1, and this process only waits for it. Whichever is killed, the other goes too.
+    child = os.fork()
+    if child:
+        linux.close_from(3)
+        os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) & 0xFF)
+    linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _take(run_dir: str) -> None:
+    """Make the directory ours until this process ends. After kill -9 of a service the next one may be there before its
+    sandbox server has noticed: what that one still takes down has the names of what we are about to make."""
+    deadline = time.monotonic() + TAKEOVER
+    while not _taken(run_dir):
+        if time.monotonic() > deadline:
+            raise OSError(errno.EBUSY, "the sandbox server of an earlier service is still there; end it", run_dir)
+        time.sleep(_RETRY)
+
+
+def _taken(run_dir: str) -> bool:
+    directory = -1
+    try:
+        os.makedirs(run_dir, mode=0o755, exist_ok=True)
+        directory = os.open(run_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(directory), os.stat(run_dir)):
+            return True  # and the descriptor stays open
+    except (FileNotFoundError, BlockingIOError):
+        pass  # the one before has just removed it, or still has it
+    if directory >= 0:
+        os.close(directory)
+    return False
+
+
+def prepare(told: Configuration) -> Cgroups:
+    """The directory, the cgroups and the namespaces that a server works in. Raises OSError with what is missing."""
+    if told.isolation == "full" and os.geteuid() != 0:
+        raise PermissionError(1, "isolation full needs root; isolation user does not")
+    _take(told.run_dir)
+    clear_run_dir(told.run_dir)
+    os.mkdir(os.path.join(told.run_dir, "root"))
+    os.mkdir(os.path.join(told.run_dir, PLACE), 0o700)
+    name = "lamplighter-" + hashlib.sha256(os.path.realpath(told.run_dir).encode()).hexdigest()[:16]
+    cgroups = Cgroups.open(name, hierarchies())
+    if told.isolation == "user":
+        _own_user_namespace()
+    if told.isolation == "full":
+        linux.unshare(linux.CLONE_NEWNS)
+    if told.isolation != "none":
+        linux.mount("none", "/", None, linux.MS_REC | linux.MS_PRIVATE)
+    return cgroups

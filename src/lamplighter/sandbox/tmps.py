@@ -1,0 +1,128 @@
+"""Where each sandbox gets its /tmp from: from the disk when there is one ready, or made soon, and else from memory.
+
+A start that waits for the disk waits here, with its descriptors.
+"""
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from lamplighter.sandbox.channel import close_all
+from lamplighter.sandbox.messages import Configuration, Start
+from lamplighter.sandbox.stock import AGE, Stock
+from lamplighter.sandbox.tmp import PLACE, HostTmp, MemoryTmp, Tmp
+
+TMP_LIMIT = 3.0  # seconds that a start waits for a disk
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A start that waits for its /tmp."""
+
+    asked: Start
+    descriptors: list[int]
+    until: float  # on the monotonic clock; then it takes one in memory
+
+
+class Tmps:
+    """start: begins a start that has waited; takes of the descriptors what it wants. tell: sends to the service.
+    dying: takes the pids of children that end by themselves."""
+
+    def __init__(
+        self,
+        told: Configuration,
+        stock: Stock | None,
+        start: Callable[[Start, list[int]], None],
+        tell: Callable[[dict[str, Any]], None],
+        dying: list[int],
+    ) -> None:
+        self._told = told
+        self.stock = stock
+        self._start = start
+        self._tell = tell
+        self._dying = dying
+        self._waiting: deque[Waiting] = deque()
+        self._refill_at: float | None = None
+
+    @property
+    def due(self) -> float | None:
+        """When `go_on` is to be called, on the monotonic clock."""
+        due = [*([self._waiting[0].until] if self._waiting else []), *([self._refill_at] if self._refill_at else [])]
+        return min(due, default=None)
+
+    def start(self, asked: Start, descriptors: list[int]) -> None:
+        """Now, or when there is a /tmp for it. Takes the descriptors over then."""
+        waits = Waiting(asked, descriptors.copy(), time.monotonic() + TMP_LIMIT)
+        if self._must_wait(waits):
+            self._waiting.append(waits)
+            descriptors.clear()
+        else:
+            self._start(asked, descriptors)
+
+    def make(self, asked: Start) -> Tmp:
+        place = os.path.join(self._told.run_dir, PLACE, str(asked.id))
+        if self._told.isolation == "none":
+            return HostTmp.make(place)
+        made = self.stock.take(asked.ephemeral_storage, place) if self.stock else None
+        if made:
+            return made
+        return MemoryTmp.make(place, asked.ephemeral_storage, self._dying.append)
+
+    def _must_wait(self, waits: Waiting) -> bool:
+        """Whether it is to have a /tmp on the disk, and there will be one."""
+        asked = waits.asked
+        if self.stock is None or asked.tmp_of is not None or self.stock.has(asked.ephemeral_storage):
+            return False
+        before = sum(other.asked.ephemeral_storage == asked.ephemeral_storage for other in self._waiting)
+        self.stock.want(asked.ephemeral_storage, before + 1)
+        return self.stock.unable is None and time.monotonic() < waits.until
+
+    def restock(self, stock: Stock) -> bool:
+        """One has been made, or can't be; who waited for it goes on. False: no more will come, so it is `lost`."""
+        before = stock.unable
+        try:
+            more = stock.receive()
+        except BlockingIOError:
+            return True
+        if stock.unable and not before:
+            text = f"/tmp of functions is in memory, and counts as theirs: {stock.unable}"
+            self._tell({"type": "notice", "text": text})
+        if more:
+            self.go_on()
+        return more
+
+    def lost(self, stock: Stock) -> None:
+        stock.end()
+        self.go_on()
+
+    def refill(self) -> None:
+        """Keep some ready."""
+        self._refill_at = time.monotonic() + AGE if self.stock and self.stock.refill() else None
+
+    def go_on(self) -> None:
+        """Those that needn't wait any more."""
+        if self._refill_at is not None and time.monotonic() >= self._refill_at:
+            self.refill()
+        waiting, self._waiting = self._waiting, deque()
+        for waits in waiting:
+            if self._must_wait(waits):
+                self._waiting.append(waits)
+            else:
+                self._start(waits.asked, waits.descriptors)
+                close_all(waits.descriptors)
+
+    def forget(self, name: int) -> None:
+        """The service's id of a start that is not wanted any more."""
+        for waits in [waits for waits in self._waiting if waits.asked.id == name]:
+            self._waiting.remove(waits)
+            close_all(waits.descriptors)
+
+    def close(self) -> None:
+        """All that were made have been dropped."""
+        for waits in self._waiting:
+            close_all(waits.descriptors)
+        if self.stock:
+            self.stock.close()
