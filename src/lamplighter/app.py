@@ -40,6 +40,7 @@ from lamplighter.api.logs.service import NAME as LOGS
 from lamplighter.api.logs.service import logs_service
 from lamplighter.api.metrics.service import NAME as METRICS
 from lamplighter.api.metrics.service import metrics_service
+from lamplighter.api.owner import OwnersPages
 from lamplighter.api.permissions import PermissionOperations
 from lamplighter.api.prometheus.figures import Figures
 from lamplighter.api.prometheus.listener import Listener
@@ -56,6 +57,7 @@ from lamplighter.api.state import STATE, State
 from lamplighter.api.tags import TagOperations
 from lamplighter.api.unavailable import unavailable
 from lamplighter.api.urls import UrlOperations
+from lamplighter.api.usage import USAGE, MonthlyUsage
 from lamplighter.api.versions import VersionOperations
 from lamplighter.control.account import Account
 from lamplighter.control.aliases import Aliases
@@ -120,6 +122,7 @@ from lamplighter.store.looking import CannotLook, queues
 from lamplighter.store.records import SqliteRecords
 from lamplighter.store.sqlite import SqliteFunctions, SqlitePackageReferences
 from lamplighter.store.usage import UsageLedger
+from lamplighter.store.used import used
 from lamplighter.telemetry.activity import Activity
 from lamplighter.telemetry.logs.archive import Archive
 from lamplighter.telemetry.logs.intake import Embed, Intake
@@ -239,7 +242,11 @@ async def _front_door(
         archive, intake = await _logs(stack, directory, clock, partial(_deliver_log, stored, accept, ids), embedded)
         commands = Commands(runtimes, isolated=sandboxes.isolation != "none")
         traces = await _traces(stack, settings, ids)
-        observers = await _observers(stack, settings, directory, partial(_follow_tags, database, records))
+        observers: list[Observe] = []
+        meter = await stack.enter_async_context(Meter(UsageLedger(directory.usage))) if settings.metering else None
+        if meter is not None:
+            _follow_tags(database, records, meter)
+            observers.append(meter.observe)
         if metrics is not None:
             observers.append(metrics.observe)
         if settings.metering or scraped is not None:
@@ -306,8 +313,15 @@ async def _front_door(
         rounds = await stack.enter_async_context(Rounds(queue, works, clock))
         health = Health(lambda: not sandboxes.lost.done())
         verify = _verify(settings, owned, sessions, clock)
-        owner = owned.access_key_id if settings.auth else None
-        state = State(verify, owner, worker, limits, activity, concurrency, clock)
+        waiting = partial(_queues, directory.events)
+        pages = OwnersPages(
+            verify,
+            owned.access_key_id if settings.auth else None,
+            {
+                STATE: State(worker, limits, activity, concurrency, waiting, clock),
+                USAGE: MonthlyUsage(None if meter is None else meter.flush, partial(used, directory)),
+            },
+        )
         downloads = Downloads(_derived(owned, "downloads"), blobs, clock)
         operations: dict[str, Operation | StreamingOperation] = {
             **{name: unavailable(name) for name in wire.operations},
@@ -334,7 +348,7 @@ async def _front_door(
             verify,
             operations,
             InvokeApi(wire, invoker, ids, settings.region, accept),
-            {DOWNLOADS: downloads, HEALTH: health, READY: health, STATE: state},
+            {DOWNLOADS: downloads, HEALTH: health, READY: health, STATE: pages, USAGE: pages},
             clock,
             ids,
             settings.region,
@@ -363,9 +377,7 @@ async def _front_door(
         stack.callback(time.close)
         Provisioning(assignment, limits, records, database, time, settings.account_id, settings.region)
         if scraped is not None:
-            figures = Figures(
-                activity, worker, limits, concurrency, _lag(stack), partial(_queues, directory.events), clock
-            )
+            figures = Figures(activity, worker, limits, concurrency, _lag(stack), waiting, clock)
             await stack.enter_async_context(Listener(scraped, figures.text, clock))
             log.info("Prometheus finds metrics at %s/metrics", startup.url(scraped))
         yield door, rounds
@@ -390,18 +402,6 @@ async def _logs(
     intake = Intake(archive, embedded)
     stack.push_async_callback(intake.close)
     return archive, intake
-
-
-async def _observers(
-    stack: AsyncExitStack, settings: Settings, directory: DataDirectory, follow_tags: Callable[[Meter], None]
-) -> list[Observe]:
-    """Who wants to know what ran."""
-    observers: list[Observe] = []
-    if settings.metering:
-        meter = await stack.enter_async_context(Meter(UsageLedger(directory.usage)))
-        follow_tags(meter)
-        observers.append(meter.observe)
-    return observers
 
 
 async def _traces(stack: AsyncExitStack, settings: Settings, ids: Ids) -> Exporter | None:
@@ -516,7 +516,7 @@ def _queues(events: Path) -> Sequence[QueueCounts]:
     try:
         return queues(events).counts
     except CannotLook as error:
-        log.warning("queues can't be counted for Prometheus: %s", error)
+        log.warning("queues can't be counted: %s", error)
         return ()
 
 

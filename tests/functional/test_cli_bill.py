@@ -115,3 +115,37 @@ def test_a_deleted_function_keeps_its_tags(service: Service, client: Any) -> Non
         done = run("bill", "--by", "tag", "--tag", "crew", "--format", "json", "--data-dir", str(service.data_dir))
         rows = {row["tag"]: row["requests"] for row in json.loads(done.stdout)["rows"]}
     assert rows["gone"] == 1
+    # From another machine, at once: what was counted until now is written before it is told.
+    again = deploy_with(client, "def handler(event, context): pass")
+    client.invoke(FunctionName=again)
+    there = run("bill", "--format", "json", HOME="/nonexistent", **service.environment())
+    assert (there.returncode, there.stderr) == (0, "")
+    told = json.loads(there.stdout)
+    (row,) = (row for row in told["rows"] if row["function"] == again)
+    assert row["requests"] == 1
+    assert row in bill(service.data_dir)["rows"]
+    tags = run("bill", "--by", "tag", "--tag", "crew", "--format", "json", **service.environment())
+    assert [row["requests"] for row in json.loads(tags.stdout)["rows"] if row["tag"] == "gone"] == [1]
+    client.delete_function(FunctionName=again)
+
+
+def test_functions_and_strangers_are_not_told_what_was_used(service: Service, client: Any) -> None:
+    source = """
+import os, urllib.error, urllib.request
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.session import Session
+
+def handler(event, context):
+    request = AWSRequest("GET", os.environ["AWS_ENDPOINT_URL"] + event["path"])
+    SigV4Auth(Session().get_credentials(), "lambda", os.environ["AWS_REGION"]).add_auth(request)
+    try:
+        return urllib.request.urlopen(urllib.request.Request(request.url, headers=dict(request.headers))).status
+    except urllib.error.HTTPError as error:
+        return error.status
+"""
+    name = deploy_with(client, source, Timeout=60, MemorySize=512)
+    for path in ("/_lamplighter/usage?month=2026-11", "/_lamplighter/state"):
+        answer = client.invoke(FunctionName=name, Payload=json.dumps({"path": path}))
+        assert json.load(answer["Payload"]) == 403
+    client.delete_function(FunctionName=name)

@@ -2,8 +2,8 @@
 
 import http.client
 import json
+import socket
 import threading
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,7 +25,9 @@ def handler(event, context):
 """
 
 
-def state(durations: dict[str, int], uptime: float = 100.0, **members: Any) -> dict[str, Any]:
+def state(
+    durations: dict[str, int], uptime: float = 100.0, waiting: dict[str, int] | None = None, **members: Any
+) -> dict[str, Any]:
     function: dict[str, Any] = {
         "account": "000000000000",
         "region": "us-east-1",
@@ -46,12 +48,14 @@ def state(durations: dict[str, int], uptime: float = 100.0, **members: Any) -> d
         "memory_bytes": 50 << 20,
         "concurrency": {"limit": 1000, "running": 1},
         "functions": [function | members],
+        "waiting": waiting or {},
     }
 
 
 def test_rates_and_percentiles_are_those_between_two_looks() -> None:
     arn = "arn:aws:lambda:us-east-1:000000000000:function:f"
-    look = compared(state({"40": 1000}), state({"40": 1000, "8": 30, "16": 1}, 110.0, errors=5), {arn: 7, "other": 2})
+    after = state({"40": 1000, "8": 30, "16": 1}, 110.0, {arn: 7, "other": 2}, errors=5)
+    look = compared(state({"40": 1000}), after)
     (function,) = look["functions"]
     assert (function["invocations_per_second"], function["errors_per_second"]) == (3.1, 0.5)
     assert function["p50_ms"] < 2 < function["p99_ms"] < 5
@@ -59,20 +63,20 @@ def test_rates_and_percentiles_are_those_between_two_looks() -> None:
 
 
 def test_another_start_of_the_service_begins_anew() -> None:
-    look = compared(state({"8": 1000}, 500.0), state({"8": 8}, 4.0), {})
+    look = compared(state({"8": 1000}, 500.0), state({"8": 8}, 4.0))
     assert look["functions"][0]["invocations_per_second"] == 2.0
 
 
 def test_names_are_shown_as_they_are() -> None:
     console = Console(width=160, record=True, highlight=False, markup=False)
-    console.print(shown(compared(state({}), state({"8": 10}, 110.0), {})))
+    console.print(shown(compared(state({}), state({"8": 10}, 110.0))))
     line = next(line.split() for line in console.export_text().splitlines() if line.startswith("f "))
     assert line == ["f", "1", "1", "1.0", "1.0", "ms", "1.0", "ms", "30", "of", "128", "MB"]
 
 
-def asked(service: Service, *options: str) -> dict[str, Any]:
-    where = ("--data-dir", str(service.data_dir), "--port", str(service.port))
-    done = run("top", "--once", "--format", "json", *where, *options)
+def asked(service: Service) -> dict[str, Any]:
+    """As another machine would: the data directory is not at hand."""
+    done = run("top", "--once", "--format", "json", HOME="/nonexistent", **service.environment())
     assert (done.returncode, done.stderr) == (0, "")
     return json.loads(done.stdout)
 
@@ -91,6 +95,10 @@ def test_it_shows_what_runs_waits_and_fails(service: Service, client: Any) -> No
     finally:
         running.join()
     assert found["memory_size_mb"] == 256
+    for _ in range(3):  # they fail, and are tried again after a minute
+        client.invoke(FunctionName=name, InvocationType="Event", Payload=b'{"fail": true}')
+    (waits,) = (each for each in asked(service)["functions"] if each["name"] == name)
+    assert waits["queued"] == 3
     table = run("top", "--once", "--data-dir", str(service.data_dir), "--port", str(service.port))
     assert table.returncode == 0
     assert "invocations/s" in table.stdout
@@ -121,7 +129,19 @@ def test_nobody_else_is_told(service: Service, path: str, secret: str | None, st
     assert "functions" not in answer
 
 
-def test_a_service_that_is_not_there_is_said_in_a_sentence(tmp_path: Path) -> None:
-    done = run("top", "--once", "--data-dir", str(tmp_path))
-    assert done.returncode == 1
-    assert "There are no credentials" in done.stderr
+@pytest.mark.parametrize("command", [("top", "--once"), ("bill",)])
+def test_a_service_that_is_not_there_or_refuses_is_said_in_a_sentence(
+    service: Service, command: tuple[str, ...]
+) -> None:
+    known = service.environment()
+    with socket.socket() as taken:  # nobody listens there
+        taken.bind(("127.0.0.1", 0))
+        nobody = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        for said, options, variables in (
+            (f"No service answers at {nobody}: Connection refused.", ("--endpoint-url", nobody), known),
+            ("refuses these credentials", (), {**known, "AWS_SECRET_ACCESS_KEY": "x" * 40}),
+        ):
+            done = run(*command, *options, **variables)
+            assert (done.returncode, done.stdout) == (1, "")
+            assert said in done.stderr
+            assert done.stderr.count("\n") == 1

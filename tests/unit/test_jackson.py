@@ -28,6 +28,12 @@ FAILURES = {
         2,
         2,
     ),
+    b'"\t': (
+        "Illegal unquoted character ((CTRL-CHAR, code 9)): has to be escaped using backslash to be included in "
+        "string value",
+        1,
+        2,
+    ),
 }
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import closing
@@ -260,3 +261,30 @@ def test_a_file_of_the_version_before_is_read_and_goes_on(tmp_path: Path) -> Non
     assert kept_tags(path) == {}
     assert sum(totals.requests for totals in counted(path).values()) == 1
     assert sum(totals.requests for totals in metered(path, ran(version("a"))).values()) == 2
+
+
+class Exclusive(UsageLedger):
+    """Notices two writers at a time."""
+
+    inside = threading.Lock()
+
+    def write(self, rows: Iterable[Row], tags: Mapping[Owner, Tags] | None = None) -> None:
+        assert self.inside.acquire(blocking=False)
+        super().write(rows, tags)
+        self.inside.release()
+
+
+def test_whoever_asks_meanwhile_waits_until_what_was_counted_before_is_on_disk(tmp_path: Path) -> None:
+    path = tmp_path / "usage.db"
+
+    async def ask(meter: Meter, number: int) -> int:
+        meter.observe(ran(version(f"f{number}")))
+        assert await meter.flush()
+        return len(counted(path))
+
+    async def main() -> None:
+        async with Meter(Exclusive(path)) as meter:
+            seen = await asyncio.gather(*(ask(meter, number) for number in range(10)))
+            assert set(seen[1:]) == {10}  # counted while the first was written, and on disk with the next
+
+    asyncio.run(main())

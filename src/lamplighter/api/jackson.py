@@ -36,17 +36,17 @@ def parse_failure(payload: bytes) -> str:
 
 def _described(text: str, error: json.JSONDecodeError) -> str:
     position = error.pos
-    while position < len(text) and text[position] in " \t\r\n":
-        position += 1
-    if "Unterminated string" in error.msg:
-        return _at("Unexpected end-of-input: was expecting closing quote for a string value", text, len(text))
-    if "control character" in error.msg:
+    if "control character" in error.msg:  # it may be a space of its own, such as a tab
         return _at(
             f"Illegal unquoted character ((CTRL-CHAR, code {ord(text[position])})): "
             "has to be escaped using backslash to be included in string value",
             text,
             position,
         )
+    while position < len(text) and text[position] in " \t\r\n":
+        position += 1
+    if "Unterminated string" in error.msg:
+        return _at("Unexpected end-of-input: was expecting closing quote for a string value", text, len(text))
     if position >= len(text):
         return _cut_off(text)
     character = text[position]

@@ -1,57 +1,56 @@
-"""What the service is doing, for its owner: what `lamplighter top` shows. Signed as every call; functions' own
-credentials don't open it."""
+"""What the service is doing, for its owner: what `lamplighter top` shows."""
 
+import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import orjson
 
-from lamplighter.api.http import Caller, Request, Response
 from lamplighter.invoke.limits import Limits
 from lamplighter.model.clock import Clock
-from lamplighter.model.errors import AccessDeniedException
 from lamplighter.model.functions import FunctionId
+from lamplighter.store.contract import QueueCounts
 from lamplighter.telemetry.activity import Activity, Counts
 from lamplighter.telemetry.own_memory import resident
 from lamplighter.worker.worker import Worker
 
 STATE: Final = "/_lamplighter/state"
-_HEADERS: Final = (("Content-Type", "application/json"), ("Cache-Control", "no-store"))
+_QUEUE: Final = "invoke:"
 
 
 class State:
-    """`owner`: the access key that may ask; None: whoever passes `verify`. `limit`: of the account's concurrency."""
+    """`limit`: of the account's concurrency. `queues`: what waits; may take its time, and is asked in a thread."""
 
     def __init__(
         self,
-        verify: Callable[[Request], Caller],
-        owner: str | None,
         worker: Worker,
         limits: Limits,
         activity: Activity,
         limit: int,
+        queues: Callable[[], Sequence[QueueCounts]],
         clock: Clock,
     ) -> None:
-        self._verify = verify
-        self._owner = owner
         self._worker = worker
         self._limits = limits
         self._activity = activity
         self._limit = limit
+        self._queues = queues
         self._clock = clock
         self._began = clock.monotonic()
 
-    async def __call__(self, request: Request) -> Response:
-        """Any request whose path starts with STATE."""
-        caller = self._verify(request)
-        if self._owner is not None and caller.access_key != self._owner:
-            raise AccessDeniedException("Only the service's owner may see its state.")
-        if request.path != STATE:
-            return Response(404, _HEADERS, b"{}")
-        if request.method != "GET":
-            return Response(405, (*_HEADERS, ("Allow", "GET")), b"{}")
-        return Response(200, _HEADERS, orjson.dumps(self._state(), option=orjson.OPT_NON_STR_KEYS))
+    async def __call__(self, _: str) -> bytes:
+        """An owner's page."""
+        waiting = await asyncio.to_thread(self._waiting)
+        return orjson.dumps(self._state() | {"waiting": waiting}, option=orjson.OPT_NON_STR_KEYS)
+
+    def _waiting(self) -> Mapping[str, int]:
+        """Events by function ARN that wait or are tried again."""
+        return {
+            each.queue.removeprefix(_QUEUE): each.waiting + each.retrying
+            for each in self._queues()
+            if each.queue.startswith(_QUEUE) and each.waiting + each.retrying
+        }
 
     def _state(self) -> dict[str, Any]:
         """Times in seconds, sizes in bytes, counts since the service's start."""

@@ -1,9 +1,9 @@
-"""`lamplighter bill`: a month's bill, made of the usage in the data directory, so the service need not answer."""
+"""`lamplighter bill`: a month's bill, made of the usage in a data directory of this machine, so that its service need
+not answer, or of what the service of another machine tells."""
 
 import csv
 import io
 import json
-import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -14,17 +14,18 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from lamplighter.cli.options import Misuse, Refusal, settings_of, settings_options
+from lamplighter.cli.options import Misuse, Refusal, settings_of
+from lamplighter.cli.owner import Flags, Owner, elsewhere, service_options, without_endpoint
 from lamplighter.model.clock import SystemClock
-from lamplighter.model.metering import HOUR, Key
+from lamplighter.model.metering import HOUR, Key, Totals, month_of
 from lamplighter.store.directory import DataDirectory
-from lamplighter.store.looking import CannotLook, tags
-from lamplighter.store.usage import kept_tags, usage_between
+from lamplighter.store.looking import CannotLook
+from lamplighter.store.used import Used, used
 from lamplighter.telemetry.metering.bill import DIGITS, Bill, Row, Usage
 from lamplighter.telemetry.metering.bill import bill as make
 from lamplighter.telemetry.metering.prices import ITEMS, PricesUnusable, load
 
-MONTH: Final = re.compile(r"(\d{4})-(0[1-9]|1[0-2])")
+PATH: Final = "/_lamplighter/usage"
 UNTOLD: Final = "(functions not told apart)"  # counted while the disk was full
 UNTAGGED: Final = "(no tag)"
 _GB_SECOND: Final = 1_024_000
@@ -39,15 +40,15 @@ Tags = Mapping[tuple[str, str, str], Mapping[str, str]]  # by account, region an
 @click.option("--free-tier", is_flag=True, help="Take off what AWS gives each account for nothing.")
 @click.option("--prices", metavar="FILE", type=Path, help="A TOML file with other prices than AWS's in us-east-1.")
 @click.option("--format", "form", type=click.Choice(["table", "csv", "json"]), default="table", help="How to show it.")
-@settings_options("data_dir")
+@service_options("data_dir")
 def bill(
     month: str | None, by: str, tag: str | None, free_tier: bool, prices: Path | None, form: str, **flags: str | None
 ) -> None:
     """Show what a month's functions would cost on AWS, by AWS's rules and list prices.
 
     Counted is what has run here, to the millisecond of the REPORT lines; what ran in the last seconds may be missing.
-    Deleted functions stay in the bill, with the tags they had last; others have those of now. The service may run
-    or not.
+    Deleted functions stay in the bill, with the tags they had last; others have those of now. A service of this
+    machine may run or not; one of another must.
 
     \b
     Examples:
@@ -55,17 +56,14 @@ def bill(
       lamplighter bill --month 2026-11 --by day --free-tier
       lamplighter bill --by tag --tag team --format csv
       lamplighter bill --format json | jq '.rows[] | select(.requests > 1000)'
+      lamplighter bill --endpoint-url https://lambda.example
     """
-    directory = DataDirectory(settings_of(dict(flags)).data_dir)
     if tag is not None and by != "tag":
         raise Misuse("--tag: it goes with --by tag.")
-    name, first, last = _month(month)
+    name = month or datetime.fromtimestamp(SystemClock().now(), UTC).strftime("%Y-%m")
     try:
-        usage = usage_between(directory.usage, first, last)
-        if not directory.path.is_dir():
-            raise CannotLook(f"There is no data directory {directory.path}; name it with --data-dir.")
-        known: Tags = {**kept_tags(directory.usage), **tags(directory.database)} if by == "tag" and usage else {}
-        made = make(usage, load(prices), free_tier, _label(by, tag, known, usage))
+        found = _used(flags, name, by == "tag")
+        made = make(found.usage, load(prices), free_tier, _label(by, tag, found.tags, found.usage))
     except (CannotLook, PricesUnusable) as error:
         raise Refusal(error) from None
     if form == "json":
@@ -76,17 +74,26 @@ def bill(
         _show(made, name, by, Console(highlight=False, markup=False))
 
 
-def _month(given: str | None) -> tuple[str, int, int]:
-    """Its name, its first hour and the first of the next, since the epoch. Raises Misuse."""
-    now = datetime.fromtimestamp(SystemClock().now(), UTC)
-    name = given or f"{now.year:04}-{now.month:02}"
-    match = MONTH.fullmatch(name)
-    if match is None or not 1970 <= (year := int(match[1])) < 9999:
-        raise Misuse(f"--month: {name!r} is not a month, such as 2026-11.")
-    month = int(match[2])
-    begin = datetime(year, month, 1, tzinfo=UTC)
-    end = datetime(year + month // 12, month % 12 + 1, 1, tzinfo=UTC)
-    return name, int(begin.timestamp()) // HOUR, int(end.timestamp()) // HOUR
+def _used(flags: Flags, month: str, tagged: bool) -> Used:
+    """Raises Misuse, Refusal or CannotLook."""
+    hours = month_of(month)
+    if hours is None:
+        raise Misuse(f"--month: {month!r} is not a month, such as 2026-11.")
+    there = elsewhere(flags)
+    if there is not None:
+        return _told(Owner(there).page(f"{PATH}?month={month}"))
+    directory = DataDirectory(settings_of(without_endpoint(flags)).data_dir)
+    if not directory.path.is_dir():
+        raise CannotLook(f"There is no data directory {directory.path}; name it with --data-dir.")
+    return used(directory, *hours, tagged)
+
+
+def _told(answer: Mapping[str, Any]) -> Used:
+    if answer["names"] != [*Key._fields, *Totals._fields]:
+        raise Refusal("The service is of another release: it counts other things. Use the command of that release.")
+    split = len(Key._fields)
+    usage = [(Key(*row[:split]), Totals(*row[split:])) for row in answer["rows"]]
+    return Used(usage, {tuple(owner): tags for *owner, tags in answer["tags"]})
 
 
 def _label(by: str, tag: str | None, known: Tags, usage: Usage) -> Callable[[Key], str]:

@@ -4,8 +4,8 @@ import shlex
 
 import click
 
-from lamplighter.cli.options import Misuse, Refusal, settings_of, settings_options
-from lamplighter.store.credentials import CredentialsUnusable, load
+from lamplighter.cli.options import settings_of, settings_options
+from lamplighter.cli.owner import access
 
 
 @click.command(short_help="Print the variables that point AWS tools to the service.")
@@ -22,25 +22,13 @@ def env(**flags: str | None) -> None:
       eval "$(lamplighter env --data-dir /srv/lamplighter --port 8080)"
       lamplighter env | ssh build-host 'cat > lamplighter.env'
     """
-    settings = settings_of(flags)
-    if settings.port == 0:
-        raise Misuse("Which port? The service was told to take any free one; give the one it printed as --port.")
-    try:
-        credentials = load(settings.data_dir)
-    except CredentialsUnusable as error:
-        raise Refusal(error) from None
-    if credentials is None:
-        start = f"lamplighter serve --data-dir {shlex.quote(str(settings.data_dir))}"
-        raise Refusal(
-            f"There are no credentials in {settings.data_dir} yet; the first start of the service makes them: {start}, "
-            "or name the directory that it uses with --data-dir."
-        )
+    found = access(settings_of(flags))
     variables = {
-        "AWS_ENDPOINT_URL": settings.url,
-        "AWS_REGION": settings.region,
-        "AWS_DEFAULT_REGION": settings.region,
-        "AWS_ACCESS_KEY_ID": credentials.access_key_id,
-        "AWS_SECRET_ACCESS_KEY": credentials.secret_access_key,
+        "AWS_ENDPOINT_URL": found.url,
+        "AWS_REGION": found.region,
+        "AWS_DEFAULT_REGION": found.region,
+        "AWS_ACCESS_KEY_ID": found.keys.access_key,
+        "AWS_SECRET_ACCESS_KEY": found.keys.secret_key,
     }
     for name, value in variables.items():
         click.echo(f"export {name}={shlex.quote(value)}")

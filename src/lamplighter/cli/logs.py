@@ -10,10 +10,9 @@ from typing import Any, Final
 import click
 import orjson
 
-from lamplighter.cli.options import Misuse, Refusal, settings_of, settings_options
-from lamplighter.cli.owner import Owner
+from lamplighter.cli.options import Misuse, Refusal
+from lamplighter.cli.owner import Owner, owner_of, service_options
 from lamplighter.model.clock import SystemClock
-from lamplighter.settings import Settings
 
 PERIOD: Final = 1.0  # seconds between questions when following
 _AGO: Final = re.compile(r"(\d{1,9})\s*([smhdw]?)")
@@ -36,7 +35,7 @@ Event = Mapping[str, Any]
 )
 @click.option("--filter", "pattern", metavar="PATTERN", default="", help="A CloudWatch filter pattern.")
 @click.option("--no-color", is_flag=True, help="No colours, as when the output is not a terminal.")
-@settings_options("data_dir", "host", "port", "region")
+@service_options("data_dir", "host", "port", "region")
 def logs(name: str, follow: bool, since: str, pattern: str, no_color: bool, **flags: str | None) -> None:
     """Show what the function NAME has written. NAME may also be a log group, which has a slash in its name.
 
@@ -50,9 +49,8 @@ def logs(name: str, follow: bool, since: str, pattern: str, no_color: bool, **fl
       lamplighter logs sum --filter '{ $.level = "ERROR" && $.customer = "ada" }'
       lamplighter logs /my/shared/group --since 2026-01-31T12:00
     """
-    settings = settings_of(flags)
     now = SystemClock().now()
-    service = _Service(settings)
+    service = _Service(owner_of(flags))
     group = name if "/" in name else f"/aws/lambda/{name}"
     color = False if no_color else None  # None: if the output is a terminal
     try:
@@ -65,8 +63,8 @@ def logs(name: str, follow: bool, since: str, pattern: str, no_color: bool, **fl
 class _Service:
     """FilterLogEvents of the running service."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._owner = Owner(settings)
+    def __init__(self, owner: Owner) -> None:
+        self._owner = owner
 
     def events(self, group: str, start: int, pattern: str, follow: bool) -> Iterator[Event]:
         """`start` in ms. Following, a group that is not there yet is waited for."""

@@ -1,10 +1,9 @@
-"""`lamplighter top`: what functions do right now, asked of the running service and read from its queues."""
+"""`lamplighter top`: what functions do right now, asked of the running service, which may be on another machine."""
 
 import json
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any, Final, cast
 
 import click
@@ -13,10 +12,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from lamplighter.cli.options import Refusal, settings_of, settings_options
-from lamplighter.cli.owner import Owner
-from lamplighter.store.directory import DataDirectory
-from lamplighter.store.looking import CannotLook, queues
+from lamplighter.cli.owner import Owner, owner_of, service_options
 from lamplighter.telemetry.activity import percentile
 
 PATH: Final = "/_lamplighter/state"
@@ -46,22 +42,21 @@ State = Mapping[str, Any]
     default="table",
     help="For people, or a JSON object a look.",
 )
-@settings_options("data_dir", "host", "port", "region")
+@service_options("data_dir", "host", "port", "region")
 def top(once: bool, interval: float, form: str, **flags: str | None) -> None:
     """Show functions by what they do right now: environments by state, rates, latencies, memory and what waits.
 
     Rates and latencies are those of the time since the look before. The busiest come first. The service must be
-    running; only the owner of its data directory may ask.
+    running, here or elsewhere; only who has its credentials may ask.
 
     \b
     Examples:
       lamplighter top
       lamplighter top --interval 10
+      lamplighter top --endpoint-url https://lambda.example
       lamplighter top --once --format json | jq '.functions[] | select(.errors_per_second > 0) | .name'
     """
-    settings = settings_of(flags)
-    owner, events = Owner(settings), DataDirectory(settings.data_dir).events
-    looks = _looks(owner, events, FIRST if once else interval)
+    looks = _looks(owner_of(flags), FIRST if once else interval)
     try:
         if form == "json":
             for look in looks:
@@ -79,38 +74,19 @@ def top(once: bool, interval: float, form: str, **flags: str | None) -> None:
         sys.exit(0)
 
 
-def _looks(owner: Owner, events: Path, interval: float) -> Iterator[dict[str, Any]]:
-    before = _ask(owner)
+def _looks(owner: Owner, interval: float) -> Iterator[dict[str, Any]]:
+    before = owner.page(PATH)
     while True:
         time.sleep(interval)
-        state = _ask(owner)
-        yield compared(before, state, _waiting(events))
+        state = owner.page(PATH)
+        yield compared(before, state)
         before = state
 
 
-def _ask(owner: Owner) -> State:
-    status, answer = owner.ask("GET", PATH, "lambda")
-    if status != 200:
-        raise Refusal(f"The service does not tell: {answer.get('Message') or answer.get('message') or status}")
-    return answer
-
-
-def _waiting(events: Path) -> Mapping[str, int]:
-    """Events by function ARN that wait or are tried again."""
-    try:
-        found = queues(events).counts
-    except CannotLook:
-        return {}
-    return {
-        counts.queue.removeprefix("invoke:"): counts.waiting + counts.retrying
-        for counts in found
-        if counts.queue.startswith("invoke:")
-    }
-
-
-def compared(before: State, after: State, waiting: Mapping[str, int]) -> dict[str, Any]:
+def compared(before: State, after: State) -> dict[str, Any]:
     """What happened between two looks at one service. What has counted less than before has begun anew since."""
     earlier_functions: list[State] = before["functions"]
+    waiting: Mapping[str, int] = after["waiting"]
     seconds = after["at"] - before["at"]
     if seconds <= 0 or after["uptime_seconds"] < seconds:  # another start of the service
         earlier_functions, seconds = [], max(after["uptime_seconds"], 0.001)

@@ -3,6 +3,8 @@
 All are whole numbers (milliseconds, bytes, MB times milliseconds), so that sums are exact; prices are for others.
 """
 
+import re
+from datetime import UTC, datetime
 from typing import Final, Literal, NamedTuple
 
 from lamplighter.model.usage import Initialized, Provisioned, Ran
@@ -10,6 +12,7 @@ from lamplighter.model.usage import Initialized, Provisioned, Ran
 Kind = Literal["on-demand", "provisioned"]
 
 HOUR: Final = 3600  # seconds
+_MONTH: Final = re.compile(r"(\d{4})-(0[1-9]|1[0-2])", re.ASCII)
 INCLUDED_STORAGE: Final = 512  # MB of /tmp that cost nothing (AWS: spec 10.4)
 INCLUDED_STREAM: Final = 6 << 20  # bytes of one streamed answer
 FIRST_CHUNK: Final = 256 << 10  # bytes of an event that are one request
@@ -53,3 +56,14 @@ def chunks_of(usage: Ran) -> int:
     if usage.source != "async" or usage.payload <= FIRST_CHUNK:
         return 0
     return -((FIRST_CHUNK - usage.payload) // CHUNK)
+
+
+def month_of(name: str) -> tuple[int, int] | None:
+    """The first hour of a month in UTC, such as 2026-11, and the first of the next; None: it is no month."""
+    match = _MONTH.fullmatch(name)
+    if match is None or not 1970 <= (year := int(match[1])) < 9999:
+        return None
+    month = int(match[2])
+    begin = datetime(year, month, 1, tzinfo=UTC)
+    end = datetime(year + month // 12, month % 12 + 1, 1, tzinfo=UTC)
+    return int(begin.timestamp()) // HOUR, int(end.timestamp()) // HOUR

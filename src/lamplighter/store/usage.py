@@ -88,6 +88,15 @@ def usage_between(path: Path, first: int, last: int) -> Sequence[tuple[Key, Tota
     """What all runs counted from the hour `first` until before `last`. Changes nothing; a server may have it open.
 
     Raises CannotLook."""
+    return _between(path, sql.BETWEEN, first, last)
+
+
+def usage_by_day(path: Path, first: int, last: int) -> Sequence[tuple[Key, Totals]]:
+    """As `usage_between`, without versions, and with the first hour of the day for each."""
+    return _between(path, sql.BY_DAY_BETWEEN, first, last)
+
+
+def _between(path: Path, statement: str, first: int, last: int) -> Sequence[tuple[Key, Totals]]:
     if not path.exists():
         return ()
     try:
@@ -98,7 +107,7 @@ def usage_between(path: Path, first: int, last: int) -> Sequence[tuple[Key, Tota
             if version == 0:
                 return ()
             split = len(Key._fields)
-            found = connection.execute(sql.BETWEEN, (first, last))
+            found = connection.execute(statement, (first, last))
             return [(Key(*row[:split]), Totals(*row[split:])) for row in found]
     except sqlite3.Error as error:
         raise CannotLook(

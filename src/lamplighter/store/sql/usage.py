@@ -68,3 +68,11 @@ BETWEEN: Final = f"""
 SELECT {_KEYS}, {", ".join(f"sum({name})" for name in Totals._fields)} FROM usage
 WHERE hour >= ? AND hour < ? GROUP BY {_KEYS} ORDER BY {_KEYS}
 """
+
+# The same by day, whatever the version.
+BY_DAY_BETWEEN: Final = f"""
+SELECT account, region, function, '' AS version, hour / 24 * 24 AS begin, architecture, kind,
+    {", ".join(f"sum({name})" for name in Totals._fields)}
+FROM usage WHERE hour >= ? AND hour < ?
+GROUP BY account, region, function, begin, architecture, kind ORDER BY account, region, function, begin
+"""

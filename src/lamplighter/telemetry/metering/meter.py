@@ -71,6 +71,7 @@ class Meter:
         # In this hour, by identity and way of initialization. The version is kept so that its identity stays its own.
         self._known: dict[tuple[int, str], tuple[FunctionVersion, _Counter]] = {}
         self._task: asyncio.Task[None] | None = None
+        self._writing = asyncio.Lock()  # the ledger takes one writer at a time
         self._tags: dict[Owner, Mapping[str, str]] = {}  # that are not on disk yet
 
     def tagged(self, function: FunctionId, tags: Mapping[str, str]) -> None:
@@ -179,6 +180,10 @@ class Meter:
                 await self._gather()
 
     async def _gather(self) -> None:
+        async with self._writing:
+            await self._gather_now()
+
+    async def _gather_now(self) -> None:
         live = {self._run, *(counter.run for counter in self._counters.values())}
         writing = asyncio.get_running_loop().run_in_executor(None, self._ledger.gather, live)
         try:
@@ -192,6 +197,10 @@ class Meter:
 
     async def flush(self) -> bool:
         """Everything counted until now is on disk when it returns True; else it waits for the next time."""
+        async with self._writing:
+            return await self._flush()
+
+    async def _flush(self) -> bool:
         if not self._dirty and not self._tags:
             return True
         dirty, self._dirty = self._dirty, []
@@ -206,7 +215,7 @@ class Meter:
             _log.error("usage cannot be written, and is kept in memory: %s", error.__cause__)
             self._again(dirty, tags)
             return False
-        except asyncio.CancelledError:  # the service ends; the ledger takes one writer at a time
+        except asyncio.CancelledError:  # the service ends, or who asked is gone
             await asyncio.wait((writing,))
             if writing.exception() is not None:
                 self._again(dirty, tags)
