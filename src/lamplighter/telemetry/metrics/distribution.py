@@ -7,6 +7,7 @@ value in it that no other is further from than 1 %; so a distribution never grow
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -20,7 +21,11 @@ def rounded(value: float) -> float:
     """The value that stands for all in its bucket."""
     if value <= 0.0:
         return value if value == 0.0 else -rounded(-value)
-    return math.exp(math.ceil(math.log(value) / _LOG - 1e-9) * _LOG) * _MIDDLE
+    return _value_of(math.ceil(math.log(value) / _LOG - 1e-9))
+
+
+def _value_of(bucket: int) -> float:
+    return math.exp(bucket * _LOG) * _MIDDLE
 
 
 class Distribution:
@@ -45,13 +50,23 @@ class Distribution:
         self._keep(value, count)
 
     def add_all(self, values: Sequence[float]) -> None:
-        """At least one."""
+        """At least one. Those that fall together are counted together: they are many, of few different values."""
         self.count += len(values)
         self.total += sum(values)
         self.minimum = min(self.minimum, *values)
         self.maximum = max(self.maximum, *values)
-        for value in values:
-            self._keep(value, 1.0)
+        different = Counter(values)
+        if len(different) > EXACT and self.minimum > 0.0:
+            if not self._rounds:
+                self._round()
+            logarithm, ceil = math.log, math.ceil
+            buckets = Counter([ceil(logarithm(value) / _LOG - 1e-9) for value in values])
+            for bucket, count in buckets.items():
+                value = _value_of(bucket)
+                self.values[value] = self.values.get(value, 0.0) + count
+        else:
+            for value, count in different.items():
+                self._keep(value, float(count))
 
     def add_set(self, count: float, total: float, minimum: float, maximum: float) -> None:
         """A statistic set: of its values nothing is known, unless they are all the same."""
@@ -78,10 +93,13 @@ class Distribution:
             value = rounded(value)
         self.values[value] = self.values.get(value, 0.0) + count
         if not self._rounds and len(self.values) > EXACT:
-            self._rounds = True
-            before, self.values = self.values, {}
-            for value, count in before.items():
-                self._keep(value, count)
+            self._round()
+
+    def _round(self) -> None:
+        self._rounds = True
+        before, self.values = self.values, {}
+        for value, count in before.items():
+            self._keep(value, count)
 
     def percentile(self, share: float) -> float | None:
         """The value that `share` (0 to 1) of all are not above. None: it can't be told."""
