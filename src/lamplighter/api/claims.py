@@ -27,7 +27,8 @@ class Claim:
     service: str
     terminator: str
     signed_headers: tuple[str, ...]
-    scope: str  # date/region/service/terminator, as it is signed
+    names: str  # of these, as they are signed
+    scope: str  # date/region/service/terminator, likewise
 
 
 def read_authorization(text: str, dated: bool) -> tuple[Claim, str]:
@@ -83,7 +84,7 @@ def claim(credential: str, signed_headers: str) -> Claim:
         )
     access_key, date, region, service, terminator = elements
     names = tuple(signed_headers.lower().split(";"))
-    return Claim(access_key, date, region, service, terminator, names, credential.partition("/")[2])
+    return Claim(access_key, date, region, service, terminator, names, ";".join(names), credential.partition("/")[2])
 
 
 def fingerprint(text: str) -> str:

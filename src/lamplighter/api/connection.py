@@ -15,6 +15,7 @@ from typing import Protocol, cast
 import httptools
 
 from lamplighter.api.http import Request, Response, Streamed
+from lamplighter.api.usual import NAMES, Usual
 
 HEAD_LIMIT = 32_768  # bytes of the request line and the headers
 IDLE_TICKS = 350  # seconds that a connection may idle between requests
@@ -29,18 +30,7 @@ _SMALL = 65_536  # a body up to this size is copied behind its head, a larger on
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _CHUNKED = "Transfer-Encoding: chunked\r\n"
 
-# As clients spell them; others are decoded one by one.
-_NAMES = {
-    name.encode(): name.lower()
-    for name in (
-        *("Host", "User-Agent", "Accept", "Accept-Encoding", "Connection", "Content-Length", "Content-Type", "Expect"),
-        *("Authorization", "X-Amz-Date", "X-Amz-Security-Token", "X-Amz-Content-SHA256"),
-        *("X-Amz-Invocation-Type", "X-Amz-Log-Type", "X-Amz-Client-Context", "X-Amzn-Trace-Id"),
-        *("amz-sdk-invocation-id", "amz-sdk-request"),
-    )
-}
-
-
+_NAMES = {name.encode(): name.lower() for name in NAMES}  # as most clients spell them; others are decoded
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
 
 
@@ -51,6 +41,8 @@ class Door(Protocol):
     def date(self) -> str:
         """Now, as headers have it."""
         ...
+
+    usual: Usual | None  # reads what needs no parser
 
     @property
     def room(self) -> int:
@@ -155,6 +147,13 @@ class Connection(asyncio.Protocol):
         if self._left_unread:
             return
         if self._state is State.IDLE:
+            usual = self._door.usual
+            if usual is not None and self._in_hand is None and self._writable:
+                request = usual.read(data)
+                if request is not None:
+                    self._ticks = 0
+                    self._take(request, keep_alive=True)
+                    return
             self._state = State.HEAD
             self._ticks = 0
         if self._state is State.HEAD:

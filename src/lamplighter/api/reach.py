@@ -14,6 +14,7 @@ from lamplighter.api.connection import Connection, Door
 from lamplighter.api.downloads import PATH as DOWNLOADS
 from lamplighter.api.http import Request, Response
 from lamplighter.api.sessions import Sessions
+from lamplighter.api.usual import Usual
 from lamplighter.model.functions import FunctionVersion
 
 CONNECTIONS: Final = 64  # of one environment
@@ -52,6 +53,7 @@ class Reach:
         self._sessions = sessions
         self._keys = sessions.open(function)
         self._server: asyncio.Server | None = None
+        self.usual: Usual | None = Usual()
         self._held = 0  # bytes of the room
         self._connections: set[Connection] = set()
         self.defaults: Mapping[str, str] = {} if endpoint is None else {"AWS_ENDPOINT_URL": endpoint}

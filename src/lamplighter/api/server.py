@@ -23,6 +23,7 @@ from lamplighter.api.invoke_stream import NAME as STREAM
 from lamplighter.api.large_bodies import LARGE, LargeBodies
 from lamplighter.api.other_service import OtherService
 from lamplighter.api.protocol import Wire
+from lamplighter.api.usual import Usual
 from lamplighter.model.clock import Clock
 from lamplighter.model.errors import RequestEntityTooLargeException, ServiceError, ServiceException
 from lamplighter.model.ids import Ids
@@ -79,6 +80,7 @@ class FrontDoor:
         self._ids = ids
         self._region = region
         self.date = formatdate(clock.now(), usegmt=True)
+        self.usual: Usual | None = Usual()
         self.room = BODIES
         self._large_bodies = LargeBodies()
         self.connections: set[Connection] = set()

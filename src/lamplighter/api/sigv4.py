@@ -188,9 +188,8 @@ class Verifier:
         if path is None:
             path = canonical_path(request.path)
             remember(self._paths, request.path, path)
-        names = claim.signed_headers
-        headers = canonical_headers(request.headers, names)
-        canonical = f"{request.method}\n{path}\n{query}\n{headers}\n{';'.join(names)}\n{payload}"
+        headers = canonical_headers(request.headers, claim.signed_headers)
+        canonical = f"{request.method}\n{path}\n{query}\n{headers}\n{claim.names}\n{payload}"
         digest = sha256(canonical.encode()).hexdigest()
         to_sign = f"{ALGORITHM}\n{stamp}\n{claim.scope}\n{digest}"
         return self._key(claim, secret).sign(to_sign.encode())

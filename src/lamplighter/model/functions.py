@@ -24,6 +24,9 @@ class FunctionId:
     region: str
     name: str
 
+    def __hash__(self) -> int:
+        return hash(self.name)  # every call looks for its function in some dictionaries
+
     @property
     def arn(self) -> str:
         """The unqualified function ARN."""

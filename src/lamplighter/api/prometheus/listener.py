@@ -14,6 +14,7 @@ from typing import Final, Self
 
 from lamplighter.api.connection import Connection
 from lamplighter.api.http import Request, Response
+from lamplighter.api.usual import Usual
 from lamplighter.model.clock import Clock
 from lamplighter.telemetry.exposition import CONTENT_TYPE
 
@@ -36,6 +37,7 @@ class Listener:
         self._ticker: asyncio.TimerHandle | None = None
         self._connections: set[Connection] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self.usual: Usual | None = None  # nothing is invoked here
         self.room = 0  # a scraper sends nothing that takes any
 
     async def __aenter__(self) -> Self:

@@ -18,9 +18,7 @@ _ALONE_FROM = 128 * 1024  # bytes; a larger answer may be refused for its size, 
 _CAUSE_LIMIT = 1024 * 1024
 
 # What the service says of nearly every invocation, known at a glance; whatever differs is read header by header.
-_ACCEPTED = (
-    b'HTTP/1.1 202 Accepted\r\nContent-Type: application/json\r\nContent-Length: 15\r\n\r\n{"status":"OK"}'
-)
+_ACCEPTED = b'HTTP/1.1 202 Accepted\r\nContent-Type: application/json\r\nContent-Length: 15\r\n\r\n{"status":"OK"}'
 _NAMES = (
     b"Content-Type",
     b"Lambda-Runtime-Aws-Request-Id",
@@ -154,7 +152,7 @@ class RuntimeApi:
         if len(received) < end:
             return None
         self._received = received[end:]
-        return Event(dict(zip(_KEYS, values)), received[begin:end])
+        return Event(dict(zip(_KEYS, values)), received[begin:end])  # noqa: B905  # 3.9 has no `strict`
 
     def _expect_accepted(self) -> None:
         try:
