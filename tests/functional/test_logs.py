@@ -1,11 +1,14 @@
 """Logs as people read them: boto3, the AWS CLI and `lamplighter logs`, against a service that runs functions."""
 
 import base64
+import contextlib
 import http.client
 import json
 import os
+import pty
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -169,14 +172,30 @@ def test_put_log_events_takes_what_aws_takes(logs: Any, group: str) -> None:
     assert "rejectedLogEventsInfo" not in put(logs, group, "s", "older", at=-13 * day)
     assert put(logs, group, "s", "too old", at=-15 * day)["rejectedLogEventsInfo"] == {"tooOldLogEventEndIndex": 1}
     assert put(logs, group, "s", "too new", at=3 * 3600)["rejectedLogEventsInfo"] == {"tooNewLogEventStartIndex": 0}
+    now = int(time.time() * 1000)  # noqa: TID251
+    span = [{"timestamp": now - day * 1000 - 1, "message": "a"}, {"timestamp": now, "message": "b"}]
+    assert refused(logs.put_log_events, logGroupName=group, logStreamName="s", logEvents=span)[1] == (
+        "The batch of log events in a single PutLogEvents request cannot span more than 24 hours."
+    )
     logs.put_retention_policy(logGroupName=group, retentionInDays=1)
     assert put(logs, group, "s", "expired", at=-2 * day)["rejectedLogEventsInfo"] == {"expiredLogEventEndIndex": 1}
     assert messages(logs, group) == ["one", "two\nlines", "ü"], "what has expired is not found"
-    now = int(time.time() * 1000)  # noqa: TID251
     backwards = [{"timestamp": now, "message": "b"}, {"timestamp": now - 1, "message": "a"}]
     assert refused(logs.put_log_events, logGroupName=group, logStreamName="s", logEvents=backwards)[1] == (
         "Log events in a single PutLogEvents request must be in chronological order."
     )
+    most = [{"timestamp": now, "message": "x"}] * 10_001
+    assert (
+        "length less than or equal to 10000"
+        in (refused(logs.put_log_events, logGroupName=group, logStreamName="s", logEvents=most)[1])
+    )
+    assert refused(lambda: put(logs, group, "s", "x" * 1_048_551))[1] == (
+        "Log event too large: 1048577 bytes exceeds limit of 1048576"
+    )
+    put(
+        logs, group, "s", "y" * 1_048_550
+    )  # with the 26 bytes that each event counts for, exactly as many as there may be
+    assert [len(text) for text in messages(logs, group, filterPattern="yyyyy")] == [1_048_550]
     assert refused(lambda: put(logs, group, "none", "x"))[0] == "ResourceNotFoundException"
     assert refused(lambda: put(logs, group, "s", *["x" * 200_000] * 6))[1].startswith("Upload too large: ")
 
@@ -285,6 +304,46 @@ def test_live_tail_sends_what_comes(logs: Any, group: str) -> None:
     assert found == ["wanted 1", "wanted 2"]
 
 
+def test_live_tail_watches_several_groups_and_streams_by_prefix(logs: Any, group: str) -> None:
+    other = f"{group}-other"
+    logs.create_log_group(logGroupName=other)
+    for each in (group, other):
+        for stream in ("good", "bad"):
+            logs.create_log_stream(logGroupName=each, logStreamName=stream)
+    arns = [logs.describe_log_groups(logGroupNamePrefix=each)["logGroups"][0]["logGroupArn"] for each in (group, other)]
+    assert refused(logs.start_live_tail, logGroupIdentifiers=arns, logStreamNames=["good"])[0] == (
+        "InvalidParameterException"
+    )
+    assert refused(logs.start_live_tail, logGroupIdentifiers=[arns[0] + "-none"])[0] == "ResourceNotFoundException"
+
+    def tailed(wanted: int, **asked: Any) -> list[tuple[str, str, str]]:
+        stream = logs.start_live_tail(**asked)["responseStream"]
+        found: list[tuple[str, str, str]] = []
+        deadline = time.monotonic() + DEADLINE
+        for event in stream:
+            if "sessionStart" in event:
+                assert event["sessionStart"]["logGroupIdentifiers"] == asked["logGroupIdentifiers"]
+                for each in (other, group):
+                    put(logs, each, "bad", "E42", "E4")
+                    put(logs, each, "good", "E43")
+            else:
+                assert event["sessionUpdate"]["sessionMetadata"] == {"sampled": False}
+                found += [
+                    (each["logGroupIdentifier"].partition(":")[2], each["logStreamName"], each["message"])
+                    for each in event["sessionUpdate"]["sessionResults"]
+                ]
+            if len(found) >= wanted or time.monotonic() > deadline:
+                break
+        stream.close()
+        return sorted(found)
+
+    assert tailed(4, logGroupIdentifiers=arns, logEventFilterPattern=r"%^E\d{2}$%") == [
+        *((group, "bad", "E42"), (group, "good", "E43"), (other, "bad", "E42"), (other, "good", "E43"))
+    ]
+    assert tailed(1, logGroupIdentifiers=arns[:1], logStreamNamePrefixes=["go", "x"]) == [(group, "good", "E43")]
+    logs.delete_log_group(logGroupName=other)
+
+
 def test_a_signature_must_be_for_this_service(service: Service) -> None:
     variables = service.environment()
     keys = Keys(variables["AWS_ACCESS_KEY_ID"], variables["AWS_SECRET_ACCESS_KEY"])
@@ -352,6 +411,49 @@ def test_lamplighter_logs_shows_follows_and_filters(service: Service, client: An
             following.stdout.close()
     assert any("followed" in line for line in seen)
     assert len(set(seen)) == len(seen), "nothing is shown twice"
+
+
+def on_a_terminal(*arguments: str, **variables: str) -> bytes:
+    """What `lamplighter …` prints to one; until its end."""
+    near, far = pty.openpty()
+    with subprocess.Popen(
+        (*COMMAND, *arguments), env=clean_environment(TERM="xterm", **variables), stdin=far, stdout=far, stderr=far
+    ) as process:
+        os.close(far)
+        printed = b""
+        with contextlib.suppress(OSError):  # how a terminal ends
+            while data := os.read(near, 65_536):
+                printed += data
+        os.close(near)
+        assert process.wait(DEADLINE) == 0, printed
+    return printed
+
+
+def test_lamplighter_logs_has_colours_on_a_terminal_only_and_ends_as_other_tools_do(
+    service: Service, client: Any, deploy: Callable[..., str]
+) -> None:
+    name = deploy(SOURCE)
+    client.invoke(FunctionName=name, Payload=b'{"say": "ERROR here"}')
+    asked = ("logs", name, "--data-dir", str(service.data_dir), "--port", str(service.port), "--filter", "ERROR")
+    assert b"\x1b[31mERROR here\x1b[0m" in on_a_terminal(*asked)
+    assert b"\x1b" not in on_a_terminal(*asked, NO_COLOR="1")
+    assert b"\x1b" not in on_a_terminal(*asked, "--no-color")
+    assert "\x1b" not in run(*asked).stdout
+    for end, code in (("Ctrl-C", 0), ("a reader that is gone", 1)):
+        with subprocess.Popen(
+            (*COMMAND, *asked, "--follow"),
+            env=clean_environment(PYTHONUNBUFFERED="1"),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        ) as following:
+            assert following.stdout and following.stderr
+            assert b"ERROR here" in following.stdout.readline()
+            if end == "Ctrl-C":
+                following.send_signal(signal.SIGINT)
+            else:
+                following.stdout.close()
+                client.invoke(FunctionName=name, Payload=b'{"say": "ERROR again"}')
+            assert (following.wait(DEADLINE), following.stderr.read()) == (code, b""), end
 
 
 def test_the_aws_cli_reads_logs(service: Service, logs: Any, group: str, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """`lamplighter logs`: what a function has written, and what it writes, asked of the running service."""
 
+import os
 import re
 import sys
 import time
@@ -34,7 +35,7 @@ Event = Mapping[str, Any]
     "--since", metavar="TIME", default="10m", show_default=True, help="How far back: 30s, 10m, 2h, 3d, or a date."
 )
 @click.option("--filter", "pattern", metavar="PATTERN", default="", help="A CloudWatch filter pattern.")
-@click.option("--no-color", is_flag=True, help="No colours, as when the output is not a terminal.")
+@click.option("--no-color", is_flag=True, help="No colours, as when the output is not a terminal, or NO_COLOR is set.")
 @service_options("data_dir", "host", "port", "region")
 def logs(name: str, follow: bool, since: str, pattern: str, no_color: bool, **flags: str | None) -> None:
     """Show what the function NAME has written. NAME may also be a log group, which has a slash in its name.
@@ -52,7 +53,7 @@ def logs(name: str, follow: bool, since: str, pattern: str, no_color: bool, **fl
     now = SystemClock().now()
     service = _Service(owner_of(flags))
     group = name if "/" in name else f"/aws/lambda/{name}"
-    color = False if no_color else None  # None: if the output is a terminal
+    color = False if no_color or os.environ.get("NO_COLOR") else None  # None: if the output is a terminal
     try:
         for event in service.events(group, int(_start(since, now) * 1000), pattern, follow):
             click.echo(_shown(event), color=color)
