@@ -13,12 +13,16 @@ import pytest
 
 from lamplighter.sandbox.privileges import SERVICE_UID
 from lamplighter.sandbox.probe import way_out_works
-from support.outside import ALLOWED, LOCAL_SIX, METADATA, OWN, OWN_SIX, PRIVATE, PUBLIC, REFUSED, SIX, WIRE
+from support.outside import ALLOWED, DEAD, HOST, LOCAL_SIX, METADATA, OWN, OWN_SIX, PRIVATE, PUBLIC, REFUSED, SIX, WIRE
 from support.service import clean_environment
 
 OUTSIDE = Path(__file__).parents[1] / "support" / "outside.py"
 NETWORK = ("--reachable-networks", "10.9.0.0/16", "--unreachable-networks", "9.9.9.0/24")
-AT_ONCE, RESET, OWN_LOOPBACK = "EHOSTUNREACH", "ECONNRESET", "ECONNREFUSED"
+AT_ONCE, RESET, NOBODY, OWN_LOOPBACK = "EHOSTUNREACH", "ECONNRESET", "ECONNREFUSED", "ECONNREFUSED"
+NEVER = (
+    PRIVATE, METADATA, WIRE, REFUSED, LOCAL_SIX, f"::ffff:{PRIVATE}", f"::ffff:{METADATA}", "169.254.170.2",
+    "fd00:ec2::254", "64:ff9b::a9fe:a9fe", "172.16.0.1", "192.168.1.1", "100.64.0.1", "198.18.0.1", "240.0.0.1",
+)  # fmt: skip
 PLACES: dict[tuple[str, str, int], object] = {
     ("tcp", PUBLIC, 80): PUBLIC,
     ("tcp", ALLOWED, 80): ALLOWED,
@@ -31,9 +35,11 @@ PLACES: dict[tuple[str, str, int], object] = {
     ("udp", ALLOWED, 123): ALLOWED,
     ("udp", SIX, 4433): SIX,
     # Nobody listens there.
-    ("tcp", PUBLIC, 81): RESET,
+    ("tcp", PUBLIC, 81): NOBODY,
+    ("tcp", SIX, 81): NOBODY,
+    ("wait", DEAD, 80): "timed out",
     # Private networks, metadata, what the operator refuses, and what is no place.
-    **{("tcp", host, 80): AT_ONCE for host in (PRIVATE, METADATA, WIRE, REFUSED, LOCAL_SIX, f"::ffff:{PRIVATE}")},
+    **{("tcp", host, 80): AT_ONCE for host in NEVER},
     ("tcp", "255.255.255.255", 80): AT_ONCE,
     ("tcp", "224.0.0.1", 80): AT_ONCE,
     ("udp", PRIVATE, 123): AT_ONCE,
@@ -41,8 +47,8 @@ PLACES: dict[tuple[str, str, int], object] = {
     ("udp", "255.255.255.255", 123): AT_ONCE,
     ("udp", "224.0.0.251", 5353): AT_ONCE,
     # The host, by its public addresses; and what a function has on its own loopback instead of the host's.
-    ("tcp", OWN, 80): RESET,
-    ("tcp", OWN_SIX, 80): RESET,
+    ("tcp", OWN, 80): AT_ONCE,
+    ("tcp", OWN_SIX, 80): AT_ONCE,
     ("tcp", "0.0.0.0", 80): OWN_LOOPBACK,
     ("tcp", "::ffff:127.0.0.1", 80): OWN_LOOPBACK,
     ("tcp", "127.0.0.1", 9040): RESET,
@@ -51,7 +57,11 @@ PLACES: dict[tuple[str, str, int], object] = {
     ("tcp", "public.example", 80): PUBLIC,
     ("tcp", "six.example", 80): SIX,
     ("tcp", "private.example", 80): AT_ONCE,
-    ("tcp", "own.example", 80): RESET,
+    ("tcp", "own.example", 80): AT_ONCE,
+    **{("tcp", f"{name}.example", 80): AT_ONCE for name in ("metadata", "mapped", "metadata-six")},
+    ("tcp", "several.example", 80): PUBLIC,  # its first address is the host's
+    ("name", "rebound.example", 80): PUBLIC,
+    ("tcp", "rebound.example", 80): AT_ONCE,  # metadata, when it is asked for again
     ("tcp", "loop.example", 80): OWN_LOOPBACK,
     ("tcp", "zero.example", 80): OWN_LOOPBACK,
 }
@@ -95,7 +105,8 @@ def test_a_function_reaches_the_internet_and_what_is_allowed_and_nothing_else(tr
     """By TCP and UDP, IPv4 and IPv6: neither private networks, nor metadata, nor the host by any address or name, nor
     the service's port."""
     assert tried.result["found"] == {f"{kind} {host} {port}": result for (kind, host, port), result in PLACES.items()}
-    assert list(tried.result["service"].values()) == [OWN_LOOPBACK]
+    own = {f"tcp {host} ": OWN_LOOPBACK if host not in (OWN, OWN_SIX, f"::ffff:{OWN}") else AT_ONCE for host in HOST}
+    assert {place.rpartition(" ")[0] + " ": result for place, result in tried.result["service"].items()} == own
 
 
 def test_the_relay_has_no_right_but_to_connect(tried: Tried) -> None:

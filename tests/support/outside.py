@@ -23,7 +23,18 @@ from support.service import Service
 
 PUBLIC, PRIVATE, ALLOWED, METADATA, OWN = "8.8.8.8", "10.1.2.3", "10.9.9.9", "169.254.169.254", "8.8.4.4"
 REFUSED, WIRE, SIX, LOCAL_SIX, OWN_SIX = "9.9.9.9", "168.63.129.16", "2606:4700::11", "fd00:1::2", "2606:4700::22"
-NAMES = {b"public": PUBLIC, b"private": PRIVATE, b"own": OWN, b"loop": "127.0.0.1", b"zero": "0.0.0.0", b"six": SIX}
+DEAD = "1.2.3.4"  # nobody has it, and nobody says so
+NAMES = {
+    b"public": PUBLIC, b"private": PRIVATE, b"own": OWN, b"loop": "127.0.0.1", b"zero": "0.0.0.0", b"six": SIX,
+    b"metadata": METADATA, b"mapped": f"::ffff:{METADATA}", b"metadata-six": "fd00:ec2::254",
+}  # fmt: skip
+SEVERAL = (OWN, PUBLIC)  # addresses of the name "several"
+TURNS = [PUBLIC, METADATA]  # what the name "rebound" leads to, one after the other
+# What could be the host.
+HOST = (
+    "127.0.0.1", "127.0.0.2", "127.255.255.254", "::1", "localhost", "0.0.0.0", "::", "::ffff:127.0.0.1",
+    "169.254.100.1", OWN, OWN_SIX, f"::ffff:{OWN}",
+)  # fmt: skip
 SOURCE = """
 import errno, socket, threading, time
 def attempt(kind, host, port):
@@ -41,6 +52,8 @@ def attempt(kind, host, port):
             return sum(map(len, iter(lambda: one.recv(1 << 20), b"")))
     if kind == "name":
         return socket.getaddrinfo(host, port)[0][4][0]
+    if kind == "wait":
+        return socket.create_connection((host, port), 0.3).close() or "connected"
     with socket.create_connection((host, port), 3) as one:
         one.sendall(b"GET / HTTP/1.0\\r\\n\\r\\n")
         one.shutdown(socket.SHUT_WR)
@@ -107,18 +120,23 @@ def echo(addresses: tuple[str, ...]) -> None:
 
 def name_server() -> None:
     """Names are what NAMES says of their first part."""
+    turns = TURNS[:]
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
         one.bind((PUBLIC, 53))
         while True:
             question, asker = one.recvfrom(512)
             end = question.index(b"\0", 12) + 5
-            address = NAMES.get(question[13 : 13 + question[12]], PUBLIC)
-            family = socket.AF_INET6 if ":" in address else socket.AF_INET
-            fits = question[end - 4 : end - 2] == (b"\0\x1c" if ":" in address else b"\0\1")
-            head = question[:2] + b"\x81\x80\0\1" + (b"\0\1" if fits else b"\0\0") + b"\0\0\0\0"
-            packed = socket.inet_pton(family, address)
-            record = b"\xc0\x0c" + question[end - 4 : end] + b"\0\0\0\x3c\0" + bytes([len(packed)]) + packed
-            one.sendto(head + question[12:end] + (record if fits else b""), asker)
+            name, six = question[13 : 13 + question[12]], question[end - 4 : end - 2] == b"\0\x1c"
+            addresses = SEVERAL if name == b"several" else (NAMES.get(name, PUBLIC),)
+            if name == b"rebound" and not six:
+                addresses = (turns.pop(0),)
+            fitting = [address for address in addresses if (":" in address) == six]
+            records = b""
+            for address in fitting:
+                packed = socket.inet_pton(socket.AF_INET6 if six else socket.AF_INET, address)
+                records += b"\xc0\x0c" + question[end - 4 : end] + b"\0\0\0\x3c\0" + bytes([len(packed)]) + packed
+            head = question[:2] + b"\x81\x80\0\1\0" + bytes([len(fitting)]) + b"\0\0\0\0"
+            one.sendto(head + question[12:end] + records, asker)
 
 
 def ip(*words: str) -> None:
@@ -201,7 +219,10 @@ def main() -> None:
 
         own = socket.create_server(("::", 80), family=socket.AF_INET6, dualstack_ipv6=True)  # on all addresses
         threading.Thread(target=lambda: [own.accept() for _ in range(100)], daemon=True).start()
-        result: dict[str, Any] = {"found": call(places), "service": call([("tcp", "127.0.0.1", service.port)])}
+        result: dict[str, Any] = {
+            "found": call(places),
+            "service": call([("tcp", host, service.port) for host in HOST]),
+        }
         if seconds is not None:
             relay = relay_of(service)
             fields = Path(f"/proc/{relay}/status").read_text().splitlines()

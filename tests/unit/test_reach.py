@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lamplighter.sandbox.datagrams import Flow, Place, flow_of, packet
+from lamplighter.sandbox.connections import Pace
+from lamplighter.sandbox.datagrams import Flow, flow_of
+from lamplighter.sandbox.packets import Opening, Place, again, datagram, opening_of, place_of, reset, unreachable
 from lamplighter.sandbox.reach import NEVER, PRIVATE, RESOLVER, Reach, networks
-from lamplighter.sandbox.way import Pace
 
 addresses = st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6))
 some_networks = st.lists(
@@ -85,21 +86,60 @@ def _goes(
 @given(st.sampled_from((4, 6)), st.binary(max_size=3000), st.integers(1, 65535), st.integers(1, 65535))
 def test_a_packet_says_who_sent_what_and_its_sum_is_right(version: int, payload: bytes, source: int, to: int) -> None:
     size = 4 if version == 4 else 16
-    made = packet(Place(bytes([1] * size), source), Place(bytes([2] * size), to), payload)
+    made = datagram(Place(bytes([1] * size), source), Place(bytes([2] * size), to), payload)
     head = made[: 20 if version == 4 else 40]
     assert head[0] >> 4 == version
     assert head[-2 * size :] == bytes([1] * size + [2] * size)
-    datagram = made[len(head) :]
-    assert struct.unpack_from(">HHH", datagram) == (source, to, 8 + len(payload))
-    assert datagram[8:] == payload
+    body = made[len(head) :]
+    assert struct.unpack_from(">HHH", body) == (source, to, 8 + len(payload))
+    assert body[8:] == payload
     if version == 6:
-        summed = head[-32:] + struct.pack(">II", len(datagram), 17) + datagram + bytes(len(datagram) % 2)
+        summed = head[-32:] + struct.pack(">II", len(body), 17) + body + bytes(len(body) % 2)
         words = struct.unpack(f">{len(summed) // 2}H", summed)
         total = sum(words)
         while total >> 16:
             total = (total & 0xFFFF) + (total >> 16)
         assert total == 0xFFFF
-        assert datagram[6:8] != bytes(2)
+        assert body[6:8] != bytes(2)
+
+
+@given(st.binary(max_size=150), st.sampled_from((0x45, 0x46, 0x4F, 0x60, None)))
+def test_any_bytes_are_a_first_packet_or_none(packet: bytes, first: int | None) -> None:
+    found = opening_of(packet if first is None or not packet else bytes([first]) + packet[1:])
+    assert found is None or (found.sender.is_inside and not found.wanted.is_inside and 20 <= len(found.header) <= 60)
+
+
+@pytest.mark.parametrize(("inside", "outside"), [("169.254.100.1", "8.8.8.8"), ("::1", "2606:4700::11")])
+@given(options=st.binary(max_size=10).map(lambda words: words * 4), sequence=st.integers(0, 0xFFFFFFFF))
+def test_what_was_held_is_given_again_or_answered_as_a_network_would(
+    inside: str, outside: str, options: bytes, sequence: int
+) -> None:
+    size = (5 + len(options) // 4) << 4
+    header = struct.pack(">HHIIBBHHH", 4000, 80, sequence, 0, size, 2, 64_000, 7, 0) + options
+    sender, wanted = place_of((inside, 4000)), place_of((outside, 80))
+    opening = Opening(sender, wanted, header)
+    for packet, protocol in (
+        (again(opening), 6),
+        (reset(opening), 6),
+        (unreachable(opening), 1 if "." in inside else 58),
+    ):
+        assert _sum(packet, protocol) == 0xFFFF
+    assert opening_of(again(opening)) == opening._replace(header=again(opening)[-len(header) :])
+    assert opening_of(reset(opening)) is None
+    assert struct.unpack_from(">HHIIBB", reset(opening)[-20:]) == (80, 4000, 0, (sequence + 1) % (1 << 32), 0x50, 0x14)
+    assert unreachable(opening).endswith(again(opening))  # so the kernel finds whose it was
+
+
+def _sum(packet: bytes, protocol: int) -> int:
+    """Of what the packet carries; a right one's is 0xFFFF."""
+    start, size = (20, 4) if packet[0] >> 4 == 4 else (40, 16)
+    assert packet[9 if size == 4 else 6] == protocol
+    body = packet[start:]
+    pseudo = packet[start - 2 * size : start] + struct.pack(">II", len(body), protocol) if protocol != 1 else b""
+    total = sum(struct.unpack(f">{len(pseudo + body) // 2}H", pseudo + body))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return total
 
 
 def test_a_datagram_from_another_address_than_the_sandboxs_own_is_no_flow() -> None:

@@ -12,22 +12,13 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from lamplighter.sandbox.diversion import HOME
+from lamplighter.sandbox.packets import Place, datagram, place_of
 
 FLOWS = 256  # of one environment
 SILENCE = 60.0  # seconds
 TURN = 32  # datagrams of one socket before others have their turn
 _SWEEP = 10.0
 _LARGEST = 65_535
-_INSIDE = frozenset({socket.inet_aton(HOME), socket.inet_pton(socket.AF_INET6, "::1")})
-_MAPPED = bytes(10) + b"\xff\xff"
-
-
-class Place(NamedTuple):
-    """address: 4 or 16 bytes."""
-
-    address: bytes
-    port: int
 
 
 class Flow(NamedTuple):
@@ -64,7 +55,7 @@ class Datagrams:
         if family in self._raw:
             with contextlib.suppress(OSError):
                 to = (socket.inet_ntop(family, flow.sender.address), 0)
-                self._raw[family].sendto(packet(flow.wanted, flow.sender, payload), to)
+                self._raw[family].sendto(datagram(flow.wanted, flow.sender, payload), to)
 
     def close(self) -> None:
         self._loop.remove_reader(self._near)
@@ -139,22 +130,5 @@ def flow_of(sender: tuple[Any, ...], beside: list[tuple[int, int, bytes]]) -> Fl
         wanted = Place(data[4:8] if level == socket.IPPROTO_IP else data[8:24], port)
     if wanted is None:
         return None
-    from_ = socket.inet_pton(socket.AF_INET6 if ":" in sender[0] else socket.AF_INET, sender[0])
-    if len(wanted.address) == 4:
-        from_ = from_.removeprefix(_MAPPED) if len(from_) == 16 else from_
-    inside = from_ in _INSIDE or (len(from_) == 4 and from_[0] == 127)
-    return Flow(Place(from_, sender[1]), wanted) if inside else None
-
-
-def packet(source: Place, to: Place, payload: bytes) -> bytes:
-    """An IP packet with a UDP datagram in it, as a raw socket sends it. The kernel sums IPv4's header itself."""
-    length = 8 + len(payload)
-    head = struct.pack(">HHHH", source.port, to.port, length, 0)
-    if len(source.address) == 4:
-        first = struct.pack(">BBHHHBBH", 0x45, 0, 20 + length, 0, 0, 64, socket.IPPROTO_UDP, 0)
-        return b"".join((first, source.address, to.address, head, payload))
-    summed = source.address + to.address + struct.pack(">II", length, socket.IPPROTO_UDP) + head + payload
-    total = int.from_bytes(summed + bytes(len(summed) % 2), "big") % 0xFFFF
-    head = head[:6] + struct.pack(">H", 0xFFFF - total)  # never 0, which would mean that there is none
-    first = struct.pack(">IHBB", 0x60000000, length, socket.IPPROTO_UDP, 64)
-    return b"".join((first, source.address, to.address, head, payload))
+    from_ = place_of(sender)
+    return Flow(from_, wanted) if from_.is_inside else None

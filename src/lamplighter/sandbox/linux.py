@@ -53,6 +53,7 @@ SECCOMP_MODE_FILTER = 2
 
 CAP_KILL = 1 << 5  # as a mask
 
+_SO_ATTACH_FILTER = 26
 _OPEN_TREE_CLONE = 1
 _O_CLOEXEC = os.O_CLOEXEC
 _AT_EMPTY_PATH = 0x1000
@@ -196,6 +197,14 @@ def install_seccomp(program: bytes) -> None:
     header = struct.pack("@HP", len(program) // 8, ctypes.addressof(buffer))
     zero = ctypes.c_ulong(0)
     _done(_libc.prctl(PR_SET_SECCOMP, ctypes.c_ulong(SECCOMP_MODE_FILTER), header, zero, zero), "prctl(SECCOMP)")
+
+
+def attach_filter(sock: socket.socket, program: bytes) -> None:
+    """Let the socket receive only what a filter of packets, an array of struct sock_filter, lets through."""
+    buffer = ctypes.create_string_buffer(program, len(program))
+    sock.setsockopt(
+        socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("@HP", len(program) // 8, ctypes.addressof(buffer))
+    )
 
 
 def forbid_files(but: Path) -> None:

@@ -35,6 +35,7 @@ _SPECIAL = networks(
         *("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20"),
     )
 )
+LOOPBACK = ipaddress.IPv4Network("127.0.0.0/8")
 GLOBAL_SIX = ipaddress.IPv6Network("2000::/3")
 _TRANSLATED = ipaddress.IPv6Network("64:ff9b::/96")  # the last four bytes are an IPv4 address, behind a NAT64
 

@@ -1,26 +1,25 @@
 """One environment's way out, on the relay's side: what it may take of the relay, and where it may go.
 
-Bounds are for the others' sake: how many connections at once and how many in a row, so many of them in one turn of the
-loop, and never more than is left for everybody else.
+Bounds are for the others' sake: how many connections at once (and, in `connections.py`, how many in a row and in one
+turn of the loop), and never more than is left for everybody else.
 """
 
 import asyncio
 import ipaddress
 import os
 import socket
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lamplighter.sandbox import streams
-from lamplighter.sandbox.datagrams import Datagrams, Flow, Place
+from lamplighter.sandbox.connections import Connections
+from lamplighter.sandbox.datagrams import Datagrams, Flow
+from lamplighter.sandbox.packets import Place
 from lamplighter.sandbox.reach import RESOLVER, Address, Reach
 
 CONNECTIONS = 512  # of one environment at once
-RATE, BURST = 256, 512  # connections in a second, and ahead of that. Below what uses up the host's ports for one place
-TURN = 16  # connections of one environment before others have their turn
 QUESTIONS = 64  # of one environment, that wait for a resolver
-CONNECT_LIMIT = 30.0  # seconds
 ANSWER_LIMIT = 10.0
 _RESOLVER = Place(socket.inet_aton(RESOLVER[0]), RESOLVER[1])
 _RESOLVERS = 3  # as many as C libraries ask
@@ -79,42 +78,22 @@ class Outside:
         return True
 
 
-class Pace:
-    """So many at once, then so many in a second."""
-
-    def __init__(self, now: float, rate: float = RATE, burst: float = BURST) -> None:
-        self._rate, self._burst = rate, burst
-        self._left, self._at = burst, now
-
-    def wait(self, now: float) -> float:
-        """Seconds until there may be one more; 0: it has been taken."""
-        self._left = min(self._burst, self._left + (now - self._at) * self._rate)
-        self._at = now
-        if self._left < 1:
-            return (1 - self._left) / self._rate
-        self._left -= 1
-        return 0.0
-
-
 class Way:
     def __init__(self, outside: Outside, sockets: list[socket.socket]) -> None:
         """sockets: as `diversion.open_way_out` made them."""
         self._outside = outside
         self._loop = asyncio.get_running_loop()
-        self._listener, near, *raw = sockets
-        self._pace = Pace(self._loop.time())
+        listener, near, *others = sockets
+        taps = [one for one in others if one.family == socket.AF_PACKET]
+        raw = [one for one in others if one not in taps]
         self._tasks: set[asyncio.Task[None]] = set()
-        self._taken = 0  # connections
         self._questions = 0
-        self._resting: asyncio.TimerHandle | None = None
         self._datagrams = Datagrams(near, raw, self._flow, self._question)
-        self._loop.add_reader(self._listener, self._on_connections)
+        room = partial(self._has_room, most=CONNECTIONS)
+        self._connections = Connections(listener, taps, raw, self._places, room, self._count)
 
     def close(self) -> None:
-        if self._resting is not None:
-            self._resting.cancel()
-        self._loop.remove_reader(self._listener)
-        self._listener.close()
+        self._connections.close()
         self._datagrams.close()
         for task in tuple(self._tasks):
             task.cancel()
@@ -124,61 +103,18 @@ class Way:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _on_connections(self) -> None:
-        for _ in range(TURN):
-            if wait := self._pace.wait(self._loop.time()):
-                self._rest(wait)
-                return
-            try:
-                near, _ = self._listener.accept()
-            except BlockingIOError:
-                return
-            except OSError:  # no descriptor left, for one
-                self._rest(1.0)
-                return
-            near.setblocking(False)
-            self._take(near)
-
-    def _rest(self, seconds: float) -> None:
-        """What comes meanwhile waits in the kernel, as far as there is room."""
-        self._loop.remove_reader(self._listener)
-        self._resting = self._loop.call_later(seconds, self._loop.add_reader, self._listener, self._on_connections)
-
-    def _take(self, near: socket.socket) -> None:
-        host, port = near.getsockname()[:2]
-        address = ipaddress.ip_address(host)
-        address = getattr(address, "ipv4_mapped", None) or address
+    def _places(self, address: Address, port: int) -> Sequence[Address | str]:
         if (str(address), port) == RESOLVER:
-            places: list[Address | str] = [*self._outside.resolvers()]
-        else:
-            places = [address] if self._outside.reachable(address) else []
-        if places and self._has_room(self._taken, CONNECTIONS):
-            self._own(self._relay(near, places, port))
-        else:
-            streams.refuse(near)
+            return self._outside.resolvers()
+        address = getattr(address, "ipv4_mapped", None) or address
+        return [address] if self._outside.reachable(address) else []
+
+    def _count(self, change: int) -> None:
+        self._outside.free -= change
 
     def _has_room(self, own: int, most: int) -> bool:
         """Never more than what is left: so who comes later finds some, however many take all they can."""
         return own < min(most, self._outside.free)
-
-    async def _relay(self, near: socket.socket, places: list[Address | str], port: int) -> None:
-        self._taken += 1
-        self._outside.free -= 1
-        far = None
-        try:
-            for place in places:
-                try:
-                    far = await streams.connect(place, port, CONNECT_LIMIT / len(places))
-                    break
-                except OSError:
-                    continue
-            if far is not None:
-                await streams.join(near, far)
-        finally:
-            if far is None:
-                streams.refuse(near)
-            self._taken -= 1
-            self._outside.free += 1
 
     def _flow(self, wanted: Place) -> socket.socket | None:
         address = ipaddress.ip_address(wanted.address)
