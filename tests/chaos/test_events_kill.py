@@ -2,6 +2,7 @@
 
 import os
 import random
+import select
 import sqlite3
 import subprocess
 import sys
@@ -12,13 +13,16 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 import pytest
 
 from support.functions import deploy_with
-from support.service import Service
+from support.service import READY, Service, clean_environment
 
 WORKER = Path(__file__).with_name("events_worker.py")
+LIVES = Path(__file__).with_name("service_lives.py")
 KILLS = 200
 CONDITION = {
     "good": {("OnSuccess", "Success", "1")},
@@ -65,7 +69,7 @@ def test_after_hundreds_of_kills_every_acknowledged_event_has_come_to_its_end(tm
     assert len(unacknowledged) <= 3 * KILLS
 
 
-ROUNDS = 24
+ROUNDS = 40
 SOURCE = """
 import os
 
@@ -80,33 +84,87 @@ def handler(event, context):
 
 def test_a_real_service_that_is_killed_again_and_again_loses_no_event(tmp_path: Path):
     """Functions tell of their runs in a file, for which they must see the host's: without isolation."""
-    chance, ran, accepted = random.Random(7), tmp_path / "ran", Acknowledged()
-    name = ""
-    for number in range(ROUNDS):
-        with Service(tmp_path / "data", "--isolation", "none", "--auth", "off") as service:
-            if not name:
-                with closing(service.client()) as client:
-                    name = deploy_with(client, SOURCE, Environment={"Variables": {"RAN": str(ran)}})
-                    client.put_function_event_invoke_config(FunctionName=name, MaximumRetryAttempts=0)
-            with ThreadPoolExecutor(4) as threads:
-                callers = [threads.submit(call, service, name, number * 4 + each, accepted) for each in range(4)]
-                # By events, not by time: a busy machine takes fewer.
-                try:
-                    accepted.wait(len(accepted.fails) + chance.randint(11, 300 if number % 4 else 1000))
-                finally:
-                    service.kill()  # which ends the callers
-                for caller in callers:
-                    caller.result(30)
+    chance, ran, accepted, data = random.Random(7), tmp_path / "ran", Acknowledged(), tmp_path / "data"
+    options = ("--isolation", "none", "--auth", "off")
+    with Service(data, *options) as service, closing(service.client()) as client:
+        name = deploy_with(client, SOURCE, Environment={"Variables": {"RAN": str(ran)}})
+        client.put_function_event_invoke_config(FunctionName=name, MaximumRetryAttempts=0)
+        client.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=2)  # few processes to begin
+    with Lives(data) as lives, ThreadPoolExecutor(4) as threads:
+        for number in range(ROUNDS):
+            lives.start()
+            if number % 4 == 3:  # while it begins, or when it just has, and finds what the one before has left
+                time.sleep(chance.random() * 0.4)
+                lives.kill()
+                continue
+            port = lives.ready()
+            callers = [threads.submit(call, port, name, number * 4 + each, accepted) for each in range(4)]
+            # By events, not by time: a busy machine takes fewer.
+            try:
+                accepted.wait(len(accepted.fails) + chance.choice((1, 5, 20, 100, 300)))
+            finally:
+                lives.kill()  # which ends the callers
+            for caller in callers:
+                caller.result(30)
     assert len(accepted.fails) > 10 * ROUNDS
-    with Service(tmp_path / "data", "--isolation", "none") as service:
+    with Service(data, *options) as service:
         deadline = time.monotonic() + 60
-        while (left := waiting(tmp_path / "data" / "events.db"))[0]:
+        while (left := waiting(data / "events.db"))[0]:
             assert time.monotonic() < deadline, f"{left} events are still waiting"
             time.sleep(0.05)
     runs = set(ran.read_text().split())
     assert accepted.fails.keys() <= runs
     failed, died = sum(accepted.fails.values()), left[1]
     assert failed <= died <= failed + 4 * ROUNDS  # what was not acknowledged may have been accepted
+
+
+class Lives:
+    """Of the service, by `service_lives.py`."""
+
+    def __init__(self, data: Path) -> None:
+        self._data = data
+
+    def __enter__(self) -> Self:
+        command = [sys.executable, str(LIVES), str(self._data)]
+        with self._data.with_name("lives.log").open("wb") as log:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, env=clean_environment(), bufsize=0
+            )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for stream in (self._process.stdin, self._process.stdout):
+            assert stream is not None
+            stream.close()
+        self._process.wait(30)
+
+    def start(self) -> None:
+        self._order(b"start\n")
+
+    def ready(self) -> int:
+        """The port of the life that was started."""
+        found = READY.fullmatch(self._line())
+        assert found
+        return int(found["port"])
+
+    def kill(self) -> None:
+        self._order(b"kill\n")
+        while self._line() != "killed\n":  # it may have become ready just before
+            pass
+
+    def _order(self, order: bytes) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(order)
+
+    def _line(self) -> str:
+        stdout = self._process.stdout
+        assert stdout is not None
+        assert select.select([stdout], [], [], 60)[0], "no life within a minute"
+        line = stdout.readline().decode()
+        assert line, self._data.with_name("lives.log").read_text()[-2000:]
+        return line
 
 
 class Acknowledged:
@@ -126,11 +184,11 @@ class Acknowledged:
             assert self._more.wait_for(lambda: len(self.fails) >= number, 60), f"{len(self.fails)} of {number} events"
 
 
-def call(service: Service, name: str, seed: int, acknowledged: Acknowledged) -> None:
+def call(port: int, name: str, seed: int, acknowledged: Acknowledged) -> None:
     """Until the service is gone."""
     chance = random.Random(seed)
     headers = {"X-Amz-Invocation-Type": "Event"}
-    with closing(HTTPConnection("127.0.0.1", service.port, timeout=10)) as connection:
+    with closing(HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
         while True:
             fails = chance.random() < 0.3
             try:
