@@ -9,10 +9,10 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterable
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from lamplighter.model.functions import FunctionId, FunctionVersion
+from lamplighter.model.loop import Loop
 from lamplighter.store.contract import Changes, Records
 
 WAITING: Final = 1000  # functions that were changed; of more at once none needs to be warm
@@ -20,7 +20,7 @@ WAITING: Final = 1000  # functions that were changed; of more at once none needs
 _log = logging.getLogger(__name__)
 
 
-class Warming:
+class Warming(Loop):
     """`forks`: the fork server of a version, by name. `warm`: the function, the fork server, and whether this is the
     first of its runtime. Use as an async context manager; `stored`: functions that are there already."""
 
@@ -38,22 +38,9 @@ class Warming:
         self._known: set[str] = set()  # runtimes
         self._seen: dict[FunctionId, int] = {}  # generations
         self._changed: asyncio.Queue[FunctionId] = asyncio.Queue(WAITING)
-        self._task: asyncio.Task[None] | None = None
         for function in stored:
             self._start_runtime(function)
         changes.listen(self._note)
-
-    async def __aenter__(self) -> Self:
-        self._task = asyncio.get_running_loop().create_task(self._run())
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
 
     def _note(self, id: FunctionId) -> None:
         """In the middle of a change that somebody waits for."""
@@ -65,7 +52,7 @@ class Warming:
             self._known.add(function.runtime)
             self._warm(function, function.runtime, True)
 
-    async def _run(self) -> None:
+    async def _go_on(self) -> None:
         while True:
             id = await self._changed.get()
             function = self._records.view(id.account, id.region).version(id.name)

@@ -5,14 +5,13 @@ may be less than the service's whole life: what is forgotten, to bound memory, i
 """
 
 import asyncio
-import contextlib
 import logging
 import uuid
 from collections.abc import Mapping
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from lamplighter.model.functions import FunctionId, FunctionVersion
+from lamplighter.model.loop import Loop
 from lamplighter.model.metering import (
     HOUR,
     INCLUDED_STORAGE,
@@ -55,7 +54,7 @@ class _Counter:
         )
 
 
-class Meter:
+class Meter(Loop):
     """`observe` takes note; used with `async with`, it writes from time to time, and at the end.
 
     `bound`: as BOUND."""
@@ -70,7 +69,6 @@ class Meter:
         self._from = self._until = 0.0  # the hour, seconds since the epoch
         # In this hour, by identity and way of initialization. The version is kept so that its identity stays its own.
         self._known: dict[tuple[int, str], tuple[FunctionVersion, _Counter]] = {}
-        self._task: asyncio.Task[None] | None = None
         self._writing = asyncio.Lock()  # the ledger takes one writer at a time
         self._tags: dict[Owner, Mapping[str, str]] = {}  # that are not on disk yet
 
@@ -155,21 +153,11 @@ class Meter:
 
     # Writing
 
-    async def __aenter__(self) -> Self:
-        self._task = asyncio.get_running_loop().create_task(self._write_regularly())
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+    async def _finish(self) -> None:
         await self.flush()
         self._ledger.close()
 
-    async def _write_regularly(self) -> None:
+    async def _go_on(self) -> None:
         gathered = -GATHER
         while True:
             await asyncio.sleep(FLUSH)

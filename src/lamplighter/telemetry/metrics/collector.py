@@ -10,11 +10,11 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from types import TracebackType
-from typing import Final, NamedTuple, Self, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from lamplighter.model.clock import Clock
 from lamplighter.model.functions import FunctionId
+from lamplighter.model.loop import Loop
 from lamplighter.model.usage import Peak, Ran, Refused, Usage
 from lamplighter.store.contract import StoreFailed
 from lamplighter.telemetry.metrics.distribution import Distribution
@@ -50,7 +50,7 @@ class _Measured(NamedTuple):
 _Told = Usage | Value | _Measured
 
 
-class Collector:
+class Collector(Loop):
     """Used with `async with`. `peaks`: what to note of concurrency, and `routed`: which aliases chose between versions,
     by ARN; both are asked at each flush, for the time since the last."""
 
@@ -66,7 +66,6 @@ class Collector:
         self._lost = 0
         self._kept: dict[tuple[Series, int], Distribution] = {}  # that the disk has not taken
         self._thread = ThreadPoolExecutor(1, "metrics")
-        self._task: asyncio.Task[None] | None = None
         self._hurry = asyncio.Event()
 
     # What takes note: in the event loop, but for `put`, which any thread may call
@@ -137,7 +136,7 @@ class Collector:
         if lost:
             _log.warning("%d values of metrics were lost: there were too many, or too many metrics", lost)
 
-    async def _run(self) -> None:
+    async def _go_on(self) -> None:
         forgotten = -_FORGET
         while True:
             with contextlib.suppress(TimeoutError):
@@ -151,16 +150,7 @@ class Collector:
                 except StoreFailed as error:
                     _log.error("old metrics could not be forgotten", exc_info=error)
 
-    async def __aenter__(self) -> Self:
-        self._task = asyncio.get_running_loop().create_task(self._run())
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+    async def _finish(self) -> None:
         await self.flush()
         self._thread.shutdown()
         self._store.close()

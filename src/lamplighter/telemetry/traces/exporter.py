@@ -13,6 +13,7 @@ from typing import Any, Final, cast
 import orjson
 
 from lamplighter.model.functions import FunctionVersion
+from lamplighter.model.loop import Loop
 from lamplighter.model.usage import Ran, Usage
 from lamplighter.telemetry.traces import documents, otlp, spans
 from lamplighter.telemetry.traces.spans import Span
@@ -29,7 +30,7 @@ Post = Callable[[bytes], Awaitable[bool]]  # sends a request; whether it was tak
 _log = logging.getLogger(__name__)
 
 
-class Exporter:
+class Exporter(Loop):
     """Observes what ran, and hears what functions send to the X-Ray daemon. Use as `async with`."""
 
     def __init__(self, post: Post, new_id: Callable[[], str]) -> None:
@@ -37,16 +38,8 @@ class Exporter:
         self._new_id = new_id
         self._waiting: deque[tuple[FunctionVersion, Span]] = deque(maxlen=WAITING)
         self._lost = 0
-        self._sender: asyncio.Task[None] | None = None
 
-    async def __aenter__(self) -> "Exporter":
-        self._sender = asyncio.get_running_loop().create_task(self._send_on())
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        if self._sender is not None:
-            self._sender.cancel()
-            await asyncio.wait([self._sender])
+    async def _finish(self) -> None:
         try:
             async with asyncio.timeout(_LAST):
                 while self._waiting and await self._send():
@@ -79,7 +72,7 @@ class Exporter:
             self._lost += 1
         self._waiting.append((function, span))
 
-    async def _send_on(self) -> None:
+    async def _go_on(self) -> None:
         pause = PAUSE
         while True:
             await asyncio.sleep(pause if pause > PAUSE or len(self._waiting) < BATCH else 0.01)
