@@ -144,6 +144,8 @@ def main() -> int:
                     soak.faults += uvloop.run(crowds(service, place, options.environments, soak.say)).faults
                 else:
                     uvloop.run(soak.laps(service, place, options.seconds))
+        except ConnectionError as error:
+            soak.faults.append(f"the service is gone: {error}")
         except Unavailable as error:
             soak.say(f"no service to soak: {error}")
             return 2

@@ -1,7 +1,10 @@
 """A lap of the soak: deploy, call while everything changes, wait for what was accepted, take all away, and look."""
 
 import asyncio
+import contextlib
+import os
 import random
+import signal
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from contextlib import closing
@@ -10,15 +13,16 @@ from typing import Any
 
 from bench.service import Service
 from bench.soak import changes
-from bench.soak.caller import Caller, NoAnswer
+from bench.soak.caller import Answer, Caller, NoAnswer
 from bench.soak.changes import Control, Refused
-from bench.soak.holdings import Holdings
+from bench.soak.holdings import Holdings, processes
 from bench.soak.kinds import KINDS, Kind
 from bench.soak.ledger import Ledger
 from bench.soak.rest import Place, rest
 from bench.soak.subjects import VARIANTS, Subject
 
 CALLERS = 16
+KILLING = 4  # callers while fork servers are killed
 DRAIN = 60.0  # seconds for what was accepted to run
 
 Say = Callable[[str], None]
@@ -43,6 +47,8 @@ class Lap:
             layers = await self._deploy(control)
             self._say(f"calling {len(self._subjects)} functions in {len(self._kinds)} ways for {seconds:.0f} s …")
             await self._call(seconds)
+            self._say("killing fork servers under calls …")
+            await self._kill_fork_servers()
             self._say("waiting for what was accepted …")
             await self._read_logs()
             for name in self._subjects:
@@ -128,6 +134,45 @@ class Lap:
                 self.ledger.answered(id, await caller.ask(request))
         except NoAnswer as error:
             self.ledger.wrong(id, str(error))
+
+    async def _kill_fork_servers(self) -> None:
+        """One after the other, by kill -9, in the middle of calls. Those are not in the ledger, as such a death may
+        cost them; but each has an answer, and those that come after it succeed."""
+        kind = next(kind for kind in KINDS if kind.name == "answered slowly")
+        over = asyncio.Event()
+
+        async def calls(number: int) -> None:
+            caller = Caller(self._service.port)
+            try:
+                while not over.is_set():
+                    await self._unlisted(caller, kind, number)
+            finally:
+                caller.close()
+
+        callers = [asyncio.create_task(calls(number)) for number in range(KILLING)]
+        try:
+            for pid in [pid for pid, role in processes(self._service.pid) if role == "fork server"]:
+                await asyncio.sleep(self._chance.random())
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        finally:
+            over.set()
+            await asyncio.gather(*callers)
+        caller = Caller(self._service.port)
+        try:
+            for number in range(KILLING):
+                if (answer := await self._unlisted(caller, kind, number)) is None or not kind.right(answer, "-"):
+                    self.ledger.fault(f"after its fork server was killed a function answers {answer}")
+        finally:
+            caller.close()
+
+    async def _unlisted(self, caller: Caller, kind: Kind, number: int) -> Answer | None:
+        method, target, body, headers = kind.request("-", self._chance)
+        try:
+            return await caller.ask(self._service.signed(method, target, body, **headers))
+        except NoAnswer as error:
+            self.ledger.fault(f"a call beside kills of fork servers ({number}): {error}")
+            return None
 
     async def _read_logs(self) -> None:
         """Until all that must have run has told so, or there is no hope."""

@@ -2,10 +2,12 @@
 
 import io
 import shutil
+import subprocess
 import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from bench.service import PYTHON, ROLE, WHOLE_CPU
@@ -49,12 +51,21 @@ def package(files: Iterable[str], variant: int = 0) -> bytes:
     """The same bytes each time."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-        contents = {name: (GUEST / name.rpartition("/")[2]).read_bytes() for name in files}
+        contents = {name: _content(name.rpartition("/")[2]) for name in files}
         for name, content in {**contents, "variant": str(variant).encode()}.items():
             entry = zipfile.ZipInfo(name)
             entry.external_attr = 0o100755 << 16
             archive.writestr(entry, content)
     return packed.getvalue()
+
+
+def _content(name: str) -> bytes:
+    if not name.endswith(".class"):
+        return (GUEST / name).read_bytes()
+    with TemporaryDirectory() as classes:
+        source = (GUEST / name).with_suffix(".java")
+        subprocess.run(["javac", "--release", "11", "-d", classes, source], check=True)
+        return Path(classes, name).read_bytes()
 
 
 def layer() -> bytes:
@@ -67,6 +78,8 @@ def deployable(runtimes: Iterable[str], isolation: str) -> list[Subject]:
     without = set[str]()
     if shutil.which("curl") is None:
         without |= {"soak-shell", "soak-watched"}
+    if shutil.which("javac") is None:
+        without |= {"soak-java"}
     if isolation == "none":  # extensions are not started, and no memory is limited
         without |= {"soak-watched"}
     return [
@@ -81,6 +94,7 @@ SUBJECTS = (
     Subject("soak-caller", ("caller.py",), "caller.handler"),
     Subject("soak-node", ("index.js",), "index.handler", "nodejs"),
     Subject("soak-streaming", ("index.js",), "index.stream", "nodejs"),
+    Subject("soak-java", ("Soak.class",), "Soak::handler", "java"),
     Subject("soak-shell", ("bootstrap",), "none", "provided.al2023"),
     Subject("soak-watched", layered=True),
     Subject("soak-broken", memory_size=256),

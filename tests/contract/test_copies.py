@@ -35,6 +35,10 @@ def is_server(pid: int) -> bool:
     return b"lamplighter.sandbox.server" in Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
+def is_fork_server(pid: int) -> bool:
+    return b"lamplighter.sandbox.forkserver" in Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
 @ISOLATED
 @story
 async def test_a_copy_goes_on_from_where_its_template_stands(mode: Isolation) -> None:
@@ -170,3 +174,22 @@ async def test_a_template_dies_with_its_keeper(mode: Isolation) -> None:
         assert await template.sandbox.exited == Exit(signal=9)
         await template.end()
         assert await (await bench.guest()).run("result = 1") == 1
+
+
+@ISOLATED
+@story
+async def test_a_fork_server_that_is_killed_takes_templates_and_copies_along_and_nothing_else(mode: Isolation) -> None:
+    async with serving(mode) as bench:
+        servers = descendants(bench.server)  # itself, in isolation user
+        template = await bench.guest(template=True)
+        await bench.hold(template)
+        copies = [await bench.copy(template) for _ in range(2)]
+        before = [pid for pid in descendants(bench.server) if pid not in servers]
+        fork_server = next(pid for pid in before if is_fork_server(pid))
+        os.kill(fork_server, signal.SIGKILL)
+        for copy in copies:
+            await copy.sandbox.exited
+            await copy.end()
+        await template.end()
+        await until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in before), "all that it had is gone")
+        assert await (await bench.guest()).run("result = 1") == 1  # the server has heard of each of these ends

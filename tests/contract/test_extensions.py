@@ -1,5 +1,6 @@
 """Extensions in real sandboxes, through init, invocations and SHUTDOWN (AWS: spec 3.1, 3.4)."""
 
+import asyncio
 import json
 from dataclasses import replace
 
@@ -7,7 +8,8 @@ import pytest
 
 from lamplighter.model.clock import SystemClock
 from lamplighter.model.functions import CodePackage
-from lamplighter.sandbox.contract import Isolation
+from lamplighter.sandbox.contract import Exit, Isolation
+from lamplighter.worker.extensions import Extension
 from support.environments import invocation
 from support.extensions import RUNTIME, WELL, layered
 from support.sandbox_server import story, until
@@ -94,6 +96,18 @@ async def test_an_extension_that_dies_fails_the_invocation_and_others_hear_of_it
     assert made.log.index("last words") < made.log.index(message) == made.log.index("Extension.Crash") - 1
     assert [line.split()[0] for line in made.saying('"shutdownReason": "failure"')] == ["well"]
     assert made.saying("REPORT")[0].endswith("Status: error\tError Type: Extension.Crash")
+
+
+@story
+async def test_an_extension_that_dies_while_its_environment_is_being_ended_is_no_news() -> None:
+    async with layered(well=WELL) as made:
+        environment = await made.start()
+        await environment.run(invocation(b"{}"))
+        ending = asyncio.create_task(environment.end())
+        await asyncio.sleep(0)  # it is dead, and its sandbox not let go yet
+        environment.extension_failed(Extension("well", True), Exit(signal=9))
+        await ending
+    assert not made.saying("Extension.Crash")
 
 
 @story

@@ -98,9 +98,12 @@ class Records:
         record.id = name
         self._numbers[name] = record.number
 
-    def remove(self, number: int) -> Record:
-        """A sandbox is gone: give back what it had, but not yet what the next one of its environment may get."""
-        record = self._by_number.pop(number)
+    def remove(self, number: int) -> Record | None:
+        """A sandbox is gone: give back what it had, but not yet what the next one of its environment may get. None:
+        it was so before. A copy ends with its template's fork server, and once more when its process has."""
+        record = self._by_number.pop(number, None)
+        if record is None:
+            return None
         if record.orders is not None:
             record.orders.close()
         if record.tmp is None or not record.tmp.in_memory:

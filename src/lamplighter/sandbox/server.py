@@ -333,6 +333,8 @@ class Server:
         """A sandbox is gone: give its resources back, and tell the service if it knew it."""
         self._templates.forget(number)
         record = self._records.remove(number)
+        if record is None:
+            return
         keeps_tmp = self._records.keep(record)
         if record.id is not None:
             self._channel.send({"type": "ended", "id": record.id, "reason": reason, "keeps_tmp": keeps_tmp})

@@ -153,7 +153,7 @@ class LiveEnvironment(Course):
             gone(exit)
 
     def _extension_gone(self, sandbox: Sandbox | None, extension: Extension, exit: Exit | None) -> None:
-        if sandbox is None or sandbox is not self._housing.sandbox:
+        if sandbox is None or sandbox is not self._housing.sandbox or self._state is State.DEAD:
             return
         initializing = self._state in (State.INIT, State.SUPPRESSED_INIT)
         posted = extension.error_type is not None
