@@ -67,7 +67,8 @@ def test_at_warn_the_platform_tells_of_what_failed_and_how(
     expected: list[Told],
 ) -> None:
     logging = {"LogFormat": "JSON", "SystemLogLevel": "WARN", "ApplicationLogLevel": "FATAL"}
-    name = deploy(SOURCE, Timeout=1, LoggingConfig=logging, Environment={"Variables": variables})
+    timeout = 1 if how == "sleep" else 30
+    name = deploy(SOURCE, Timeout=timeout, LoggingConfig=logging, Environment={"Variables": variables})
     answer = client.invoke(FunctionName=name, Payload=json.dumps({"how": how}))
     assert answer["FunctionError"] == "Unhandled"
     told = platform(lines(service, name))
