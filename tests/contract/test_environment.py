@@ -1,6 +1,7 @@
 """Environments with real runtimes in real processes: every way an invocation can end (AWS: spec 2.3, 3.1, 3.6)."""
 
 import asyncio
+import gc
 import json
 import math
 import re
@@ -442,6 +443,22 @@ async def test_a_worker_without_room_says_why(tmp_path: Path) -> None:
     with pytest.raises(WorkerError, match="there is no room"):
         await bench.worker.start(version())
     await bench.worker.close()
+
+
+@story
+async def test_what_ended_environments_leave_does_not_pile_up(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, LEAN)
+    bench.sandboxes.broken = "there is no room"
+    gc.collect()
+    gc.disable()  # it would look at what is old when thousands of them are
+    try:
+        for _ in range(200):
+            with pytest.raises(WorkerError):
+                await bench.worker.start(version())
+        left = sum(isinstance(each, LiveEnvironment) for each in gc.get_objects())
+    finally:
+        gc.enable()
+    assert left <= 64
 
 
 @story
