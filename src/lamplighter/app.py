@@ -71,6 +71,7 @@ from lamplighter.control.layers import Layers
 from lamplighter.control.permissions import Permissions
 from lamplighter.control.preparing import Preparing
 from lamplighter.control.provisioned import Provisioned
+from lamplighter.control.rebuilding import Rebuilding
 from lamplighter.control.recursion import Recursion
 from lamplighter.control.runtime_management import RuntimeManagement
 from lamplighter.control.scaling import Scaling
@@ -306,6 +307,9 @@ async def _front_door(
         already = await stored.page(settings.account_id, settings.region, None, 50)
         warm = partial(_warm, sandboxes, commands)
         await stack.enter_async_context(Warming(records, database, forks, warm, already))
+        home = (settings.account_id, settings.region)
+        short = partial(_short, settings)
+        await stack.enter_async_context(Rebuilding(stored, code, *home, templates.initialize, short))
         works = {
             envelope.PREFIX: Dispatcher(invoker, limits, records, Rules(records, database), clock, measure),
             destinations.PREFIX: Deliveries(endpoints.targets(settings, owned, clock), clock, measure),
@@ -429,11 +433,13 @@ def _templates(
         serving = await stored.serving(function.id, function.version)
         return serving is not None and serving.generation == function.generation
 
-    def short() -> bool:
-        found = available()
-        return found is not None and found < settings.memory_reserve * MEBIBYTE
+    return Templates(sandboxes, clock, worker.fit, current, short=partial(_short, settings))
 
-    return Templates(sandboxes, clock, worker.fit, current, short=short)
+
+def _short(settings: Settings) -> bool:
+    """Whether the host's memory is."""
+    found = available()
+    return found is not None and found < settings.memory_reserve * MEBIBYTE
 
 
 async def _event_queue(stack: AsyncExitStack, directory: DataDirectory) -> SqliteEventQueue:

@@ -14,6 +14,12 @@ from support.functions import deploy_with, package
 from support.service import Service
 
 LARGE = {"MemorySize": 1769}
+CALLS: dict[str, tuple[str, dict[str, str]]] = {
+    "s3": ("get_object", {"Bucket": "of-somebody", "Key": "key"}),
+    "dynamodb": ("list_tables", {}),
+    "sqs": ("list_queues", {}),
+    "kinesis": ("list_streams", {}),
+}
 TELLS = """
 import sys
 AHEAD = "botocore.client" in sys.modules
@@ -80,12 +86,16 @@ def test_what_boto3_needs_is_also_the_functions_own_if_it_brings_it(client: Any,
 
 
 def test_every_session_knows_what_one_that_read_the_models_itself_knows(client: Any, deploy: Deploy) -> None:
-    source = """
+    source = f"""
 import boto3, botocore.session, os
+CALLS = {CALLS!r}
 def handler(event, context):
     del os.environ["AWS_ENDPOINT_URL"]  # Lamplighter's, for all services
     def known(client):
-        return [client.meta.service_model.api_version, client.meta.endpoint_url, len(client.meta.method_to_api_mapping)]
+        name, event = CALLS[client.meta.service_model.service_name]
+        url = client.generate_presigned_url(name, Params=event).split("?")[0]  # by the rules for endpoints
+        meta = client.meta
+        return [meta.service_model.api_version, meta.endpoint_url, len(meta.method_to_api_mapping), url]
     services = ("s3", "dynamodb", "sqs", "kinesis")
     default = [known(boto3.client(service)) for service in services]
     second = [known(boto3.session.Session().client(service)) for service in services]
@@ -99,8 +109,10 @@ def handler(event, context):
     environ = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("AWS_ENDPOINT")}
     try:
         for service in ("s3", "dynamodb", "sqs", "kinesis"):
-            meta = session.client(service).meta  # pyright: ignore
-            wanted.append([meta.service_model.api_version, meta.endpoint_url, len(meta.method_to_api_mapping)])
+            own: Any = session.client(service)  # pyright: ignore
+            url = own.generate_presigned_url(CALLS[service][0], Params=CALLS[service][1]).split("?")[0]
+            meta = own.meta
+            wanted.append([meta.service_model.api_version, meta.endpoint_url, len(meta.method_to_api_mapping), url])
     finally:
         os.environ |= environ
     services, resources = session.get_available_services(), session.get_available_resources()

@@ -24,6 +24,7 @@ import os, random, time, uuid
 import snapshot_restore_py
 
 marker, order = uuid.uuid4().hex, []
+print("initialised", marker)
 snapshot_restore_py.register_before_snapshot(order.append, "before, first")
 snapshot_restore_py.register_before_snapshot(order.append, "before, second")
 snapshot_restore_py.register_after_restore(order.append, "after, first")
@@ -71,6 +72,26 @@ def call(client: Any, name: str, event: dict[str, Any] | None = None) -> tuple[A
     return json.loads(answered["Payload"].read()), base64.b64decode(answered["LogResult"]).decode()
 
 
+def logged(service: Service, name: str, ends_with: str, without: str = "-") -> list[str]:
+    """The lines of the stream of a function's log whose last line begins like this, once it is there."""
+    logs, group = service.client("logs"), f"/aws/lambda/{name}"
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        pages = logs.get_paginator("filter_log_events").paginate(logGroupName=group)
+        streams: dict[str, list[str]] = {}
+        for event in (event for page in pages for event in page["events"]):
+            streams.setdefault(event["logStreamName"], []).append(event["message"].rstrip("\n"))
+        for lines in streams.values():
+            if lines[-1].startswith(ends_with) and without not in lines:
+                return lines
+        time.sleep(0.1)
+    raise AssertionError(f"no {ends_with}")
+
+
+def shaped(lines: list[str], *patterns: str) -> bool:
+    return len(lines) == len(patterns) and all(map(re.fullmatch, patterns, lines))
+
+
 @pytest.fixture
 def snapped(deploy: Callable[..., str], runtime: str) -> Callable[[str], str]:
     """A function with SnapStart, of this source."""
@@ -115,13 +136,61 @@ def handler(event, context):
     assert "Init Duration" in log
 
 
+def test_the_log_of_the_init_and_that_of_a_copy_are_as_on_aws(
+    service: Service, client: Any, snapped: Callable[[str], str]
+) -> None:
+    name = snapped("print('in the init')\ndef handler(event, context):\n    print('in a call')")
+    publish(client, name)
+    call(client, name)
+    begin = r"Runtime Version: \S+\tRuntime Version ARN: \S+"
+    report = r"INIT_REPORT Init Duration: \d+\.\d\d ms"
+    assert shaped(logged(service, name, "INIT_REPORT"), f"INIT_START {begin}", "in the init", report)
+    found = logged(service, name, "REPORT")
+    assert shaped(
+        found,
+        f"RESTORE_START {begin}",
+        r"RESTORE_REPORT Restore Duration: \d+\.\d\d ms",
+        r"START RequestId: \S+ Version: 1",
+        "in a call",
+        r"END RequestId: \S+",
+        r"REPORT RequestId: \S+\tDuration: \S+ ms\tBilled Duration: \d+ ms\tMemory Size: 256 MB\t"
+        r"(Max Memory Used: \d+ MB\t)?Restore Duration: \d+\.\d\d ms\tBilled Restore Duration: \d+ ms\t?",
+    ), found
+
+
 def test_an_init_that_fails_fails_the_version(client: Any, snapped: Callable[[str], str]) -> None:
     published = publish(client, snapped("raise ValueError('not today')"))
     assert (published["State"], published["StateReasonCode"]) == ("Failed", "FunctionError.RuntimeInitError")
     assert "not today" in published["StateReason"]
 
 
-def test_a_hook_that_fails_is_told_to_the_caller(client: Any, snapped: Callable[[str], str]) -> None:
+def test_a_hook_before_the_snapshot_that_fails_fails_the_version(
+    service: Service, client: Any, snapped: Callable[[str], str]
+) -> None:
+    source = """
+import snapshot_restore_py
+snapshot_restore_py.register_before_snapshot(lambda: 1 / 0)
+def handler(event, context):
+    return 1
+"""
+    name = snapped(source)
+    published = publish(client, name)
+    assert (published["State"], published["StateReasonCode"]) == ("Failed", "FunctionError.RuntimeInitError")
+    assert "ZeroDivisionError: division by zero" in published["StateReason"]
+    lines = logged(service, name, "INIT_REPORT")
+    assert lines[1].startswith("[ERROR] ZeroDivisionError: division by zero\nTraceback (most recent call last):\n")
+    failed = r"INIT_REPORT Init Duration: \d+\.\d\d ms\tPhase: init\tStatus: error\t"
+    assert re.fullmatch(failed + "Error Type: Runtime.BeforeSnapshotError", lines[2])
+    with pytest.raises(ClientError) as refused:
+        call(client, name)
+    assert refused.value.response["Error"] == {
+        "Code": "ResourceConflictException",
+        "Message": "The operation cannot be performed at this time. "
+        "The function is currently in the following state: Failed",
+    }
+
+
+def test_a_hook_that_fails_is_told_to_the_caller(service: Service, client: Any, snapped: Callable[[str], str]) -> None:
     source = """
 import snapshot_restore_py
 snapshot_restore_py.register_after_restore(lambda: 1 / 0)
@@ -132,17 +201,27 @@ def handler(event, context):
     assert publish(client, name)["State"] == "Active"
     with pytest.raises(ClientError) as refused:
         call(client, name)
-    assert refused.value.response["Error"]["Code"] == "SnapStartException"  # pyright: ignore
+    told = refused.value.response
+    assert told["Error"]["Code"] == "SnapStartException"  # pyright: ignore
+    assert told["Error"]["Message"].startswith("The afterRestore() runtime hook encountered an error.")  # pyright: ignore
+    assert told["ResponseMetadata"]["HTTPStatusCode"] == 400
+    lines = logged(service, name, "RESTORE_REPORT")
+    assert lines[0].startswith("RESTORE_START Runtime Version: ")
+    assert lines[1].startswith("[ERROR] ZeroDivisionError: division by zero\nTraceback (most recent call last):\n")
+    failed = r"RESTORE_REPORT Restore Duration: \d+\.\d\d ms\tStatus: error\tError Type: Runtime.AfterRestoreError"
+    assert re.fullmatch(failed, lines[2])
 
 
-def test_after_a_restart_a_version_is_initialized_again_when_it_is_called(data_dir: Path, runtime: str) -> None:
+def test_after_a_restart_a_version_is_initialized_again_before_it_is_called(data_dir: Path, runtime: str) -> None:
     with Service(data_dir) as service:
         client = service.client()
         name = deploy_with(client, _HANDLER, Runtime=runtime, SnapStart={"ApplyOn": "PublishedVersions"})
         publish(client, name)
         before, _ = call(client, name)
     with Service(data_dir) as service:
+        again = logged(service, name, "INIT_REPORT", without=f"initialised {before['marker']}")
         after, log = call(service.client(), name)
+    assert f"initialised {after['marker']}" in again
     assert (after["kind"], after["order"]) == (before["kind"], before["order"])
     assert after["marker"] != before["marker"]
     assert "Restore Duration" in log

@@ -127,7 +127,8 @@ class Settling:
         settled = replace(
             states.after(function, event, reason, reason_code), revision=str(uuid.uuid4()), snap_start_on=on
         )
-        serve = "this" if event is Event.SETTLED else "before"
+        # What failed to become Active has nothing before it, and is told as what it is.
+        serve = "this" if event is Event.SETTLED or function.state == "Pending" else "before"
         try:
             await self._functions.replace(settled, function.revision, serve)
         except StaleWrite:  # most likely it was deleted meanwhile

@@ -22,7 +22,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from lamplighter.sandbox import diversion, extensions, guest, linux
+from lamplighter.sandbox import diversion, extensions, guest, linux, pages
 from lamplighter.sandbox.channel import Channel, Malformed, close_all
 from lamplighter.sandbox.copies import Copies
 from lamplighter.sandbox.extensions import Company
@@ -53,6 +53,7 @@ class Ground:
     proc: int  # descriptor of a /proc that is writable and knows all sandboxes' processes
     masked: list[str]  # files of /proc to cover
     way_out: dict[str, bytes] | None = None  # for `diversion.open_way_out`; None: there is no network
+    touched: bytes = b""  # memory that the runtime will write to, for `pages.take`
 
 
 @dataclass
@@ -241,6 +242,7 @@ def _become_runtime(ground: Ground, orders: Channel, uid: int, bell: Bell) -> No
         _confine(ground, uid)
         bell.hear()
         if ground.main:
+            pages.take(ground.touched)
             guest.forget_ourselves(ground.client, ground.client_path)
         packet = orders.receive()
         if packet is not None:

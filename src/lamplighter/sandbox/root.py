@@ -46,6 +46,7 @@ _JAVA = re.compile(r"java-\d+-openjdk")  # where Debian keeps the files of a Jav
 _HIDDEN = ("usr/local", "usr/src", "usr/games")  # the operator's own, not the distribution's
 _FORK_SERVER_FILES = (
     "linux.py",
+    "pages.py",
     "channel.py",
     "copies.py",
     "guest.py",

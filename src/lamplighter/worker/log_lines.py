@@ -40,10 +40,12 @@ def restore_report(duration: float, status: str, error_type: str | None) -> byte
     return line.encode()
 
 
-def init_report(duration: float, phase: str, error_type: str | None) -> bytes:
-    """Of a failed init; `error_type` None: it took too long."""
-    line = f"INIT_REPORT Init Duration: {duration:.2f} ms\tPhase: {phase}\tStatus: "
-    return (line + (f"error\tError Type: {error_type}" if error_type else "timeout")).encode()
+def init_report(duration: float, phase: str, status: str, error_type: str | None) -> bytes:
+    """`status`: success shows the duration alone."""
+    line = f"INIT_REPORT Init Duration: {duration:.2f} ms"
+    if status != "success":
+        line += f"\tPhase: {phase}\tStatus: {status}" + (f"\tError Type: {error_type}" if error_type else "")
+    return line.encode()
 
 
 def start(request_id: str, version: str) -> bytes:

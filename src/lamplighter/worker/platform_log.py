@@ -78,8 +78,9 @@ class PlatformLog:
 
     def init_ended(self, phase: Phase, status: Status, error_type: str | None, duration: float) -> None:
         """`duration`: milliseconds."""
-        if not self._json and status != "success" and self._logs.wanted:
-            self._logs.write(log_lines.init_report(duration, phase, error_type))
+        no_invocation_says = self._initialization != "on-demand"
+        if not self._json and (status != "success" or no_invocation_says) and self._logs.wanted:
+            self._logs.write(log_lines.init_report(duration, phase, status, error_type))
         kind = self._initialization
         self._tell("platform.initRuntimeDone", lambda: platform_events.init_done(kind, phase, status, error_type))
         self._tell(

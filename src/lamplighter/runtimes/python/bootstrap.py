@@ -14,12 +14,13 @@ _HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, _HERE)
 try:
     # Resolved by the path above: this directory is /var/runtime, not a package, when it runs.
+    from _lamplighter.rehearsals import rehearsals  # pyright: ignore[reportMissingImports, reportUnknownVariableType]
     from _lamplighter.run import main  # pyright: ignore[reportMissingImports, reportUnknownVariableType]
     from _lamplighter.sdk import preload  # pyright: ignore[reportMissingImports, reportUnknownVariableType]
 finally:
     sys.path.remove(_HERE)
 
-__all__ = ["main", "preload"]
+__all__ = ["main", "preload", "rehearsals"]
 
 if __name__ == "__main__":
     main()

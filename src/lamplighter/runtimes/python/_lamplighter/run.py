@@ -53,7 +53,7 @@ def main() -> NoReturn:
 
 
 def _run(environ: MutableMapping[str, str]) -> NoReturn:
-    _become_the_main_program(environ)
+    become_the_main_program(environ)
     encoder = answers.Encoder(escape=environ.get("AWS_EXECUTION_ENV") not in _UNESCAPED)
     log = Log(environ, encoder.encode)
     api = RuntimeApi(environ["AWS_LAMBDA_RUNTIME_API"])
@@ -71,7 +71,7 @@ def _run(environ: MutableMapping[str, str]) -> NoReturn:
         _invoke(event, function, api, log, encoder, environ)
 
 
-def _become_the_main_program(environ: MutableMapping[str, str]) -> None:
+def become_the_main_program(environ: MutableMapping[str, str]) -> None:
     """Undo what a forked process inherits and a fresh interpreter would not have."""
     time.tzset()
     if "random" in sys.modules:

@@ -46,10 +46,12 @@ def _make_clients() -> None:
     """Once for each service, and have what that took time to find out known for all sessions to come."""
     sessions, hooks = import_module("boto3.session"), import_module("botocore.hooks")
     loaders = import_module("botocore.loaders")
-    with _Models(loaders.JSONFileLoader), _Aliases(hooks.EventAliaser), _Signatures(hooks):
+    models = _Models(loaders.JSONFileLoader)
+    with models, _Aliases(hooks.EventAliaser), _Signatures(hooks):
         made = sessions.Session(**_NOBODY)
         for service in _SERVICES:
             made.client(service)
+    _Rules(import_module("botocore.endpoint_provider").RuleSet).know(models.parsed)
     _Listings(loaders.Loader).know(made._loader)  # pyright: ignore  # boto3 puts its own models into its search path
 
 
@@ -81,6 +83,11 @@ class _Models(_Remembered):
 
     name = "load_file"
 
+    @property
+    def parsed(self) -> dict[str, Any]:
+        """By path."""
+        return self._answers
+
     def _noting(self) -> Any:
         def load_file(loader: Any, path: str) -> Any:
             found = self._ask(loader, path)
@@ -95,6 +102,30 @@ class _Models(_Remembered):
             return self._answers.pop(path) if path in self._answers else self._ask(loader, path)
 
         return load_file
+
+
+class _Rules(_Remembered):
+    """What was made of rules by which endpoints are found, with the parsed file that they are from."""
+
+    name = "__init__"
+
+    def know(self, files: dict[str, Any]) -> None:
+        (partitions,) = [found for path, found in files.items() if os.path.basename(path) == "partitions"]
+        for path, found in files.items():
+            if "endpoint-rule-set" in os.path.basename(path):
+                made = self._owner(**found, partitions=partitions)
+                self._answers[id(found["rules"])] = found["rules"], partitions, vars(made)
+        self.__exit__()
+
+    def _remembering(self) -> Any:
+        def __init__(made: Any, *args: Any, **given: Any) -> None:
+            rules, partitions, known = self._answers.pop(id(given.get("rules")), (None, None, {}))
+            if known and given["rules"] is rules and given.get("partitions") is partitions:
+                made.__dict__ = known
+            else:
+                self._ask(made, *args, **given)
+
+        return __init__
 
 
 class _Aliases(_Remembered):

@@ -1,0 +1,90 @@
+"""A copy that isn't there in time, or fails on the way: what callers and logs are told (AWS: spec 2.3, 3.6).
+
+A plain process stands in for the copy: what is tested is the environment around it."""
+
+import asyncio
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lamplighter.model.clock import SystemClock
+from lamplighter.model.errors import ServiceError, SnapStartException, SnapStartTimeoutException
+from lamplighter.model.functions import FunctionVersion
+from lamplighter.sandbox.contract import Sandbox, SandboxSpec
+from lamplighter.worker.worker import Worker
+from support.environments import invocation, version
+from support.sandbox_server import story
+from support.sandboxes import LEAN, PlainSandboxes
+
+SOURCE = """
+import os, time
+time.sleep(float(os.environ["TAKES"]))
+if os.environ["TAKES"] == "0":
+    os._exit(65)
+"""
+
+
+class Copies:
+    """In place of `worker.templates.Templates`."""
+
+    def __init__(self, sandboxes: PlainSandboxes) -> None:
+        self._sandboxes = sandboxes
+
+    async def ready(self, function: FunctionVersion) -> bool:
+        return True
+
+    async def copy(self, function: FunctionVersion, spec: SandboxSpec) -> Sandbox:
+        return await self._sandboxes.start(spec)
+
+
+class Log:
+    def __init__(self) -> None:
+        self.lines_written: list[str] = []
+
+    def open(self, function: FunctionVersion, stream: str) -> "Log":
+        return self
+
+    def lines(self, now: float, data: bytes) -> None:
+        self.lines_written += data.decode().splitlines()
+
+    message = lines
+
+    def later(self, now: float, make: Callable[..., bytes], arguments: tuple[object, ...]) -> None:
+        self.lines(now, make(*arguments))
+
+
+async def restore(task: Path, takes: str) -> tuple[ServiceError, list[str]]:
+    """What the caller of a version is told whose copies take so long, and the log."""
+    (task / "app.py").write_text(SOURCE)
+    sandboxes, log = PlainSandboxes(task, LEAN), Log()
+    worker = Worker(sandboxes, SystemClock(), None, log.open, init_limit=0.5)
+    worker.templates = Copies(sandboxes)  # pyright: ignore[reportAttributeAccessIssue]
+    function = version(number="1", snap_start_on=True, handler="app.handler", environment={"TAKES": takes})
+    environment = await worker.start(function)
+    with pytest.raises(ServiceError) as refused:
+        await asyncio.wait_for(environment.run(invocation()), 30)
+    assert not environment.alive
+    await environment.end()
+    assert all(sandbox.ended for sandbox in sandboxes.started)
+    return refused.value, log.lines_written
+
+
+@story
+async def test_a_restore_that_takes_too_long_is_refused_as_on_aws(tmp_path: Path) -> None:
+    error, log = await restore(tmp_path, "60")
+    assert isinstance(error, SnapStartTimeoutException)
+    assert (error.status, str(error)) == (408, "Lambda couldn't restore the snapshot within the timeout limit.")
+    assert log[0].startswith("RESTORE_START Runtime Version: python:3.12.v")
+    assert re.fullmatch(r"RESTORE_REPORT Restore Duration: \d+\.\d\d ms\tStatus: timeout", log[-1])
+
+
+@story
+async def test_a_copy_that_dies_before_it_asks_is_refused_as_on_aws(tmp_path: Path) -> None:
+    error, log = await restore(tmp_path, "0")
+    assert isinstance(error, SnapStartException)
+    assert error.status == 400
+    assert re.fullmatch(
+        r"RESTORE_REPORT Restore Duration: \d+\.\d\d ms\tStatus: error\tError Type: Runtime.ExitError", log[-1]
+    )
