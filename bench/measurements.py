@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from time import monotonic, sleep
 
-from bench import control, events, logs
+from bench import control, events, logs, snapstart
 from bench.figures import Figure, Limit, Samples, at_least, at_most, percentile, ratio_at_least, ratio_at_most
 from bench.load import HOST, SECOND, Load, LoadError, Plan, Result
 from bench.memory import megabytes, tree
@@ -254,6 +254,11 @@ MEASUREMENTS = (
         "cold-boto3",
         partial(cold, handler="sdk.echo"),
         _pair("cold with an S3 client of boto3", "ms", (None, at_most(25)), (None, None)),
+    ),
+    Measurement(
+        "snapstart",
+        snapstart.starts,
+        _pair("first call from a snapshot, after an init of 2 s", "ms", (None, at_most(30)), (None, None)),
     ),
     Measurement("cold-at-once", cold_at_once, (Figure("cold, ten at once, p50", "ms"),)),
     Measurement("burst", burst, (Figure("200 first calls that sleep 1 s, all answered", "s", None, at_most(5)),)),

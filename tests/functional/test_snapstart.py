@@ -158,6 +158,50 @@ def test_the_log_of_the_init_and_that_of_a_copy_are_as_on_aws(
     ), found
 
 
+def test_an_event_loop_that_the_init_made_runs_in_each_copy(client: Any, snapped: Callable[[str], str]) -> None:
+    source = """
+import asyncio, concurrent.futures, os
+loop, other = asyncio.new_event_loop(), asyncio.new_event_loop()
+asyncio.set_event_loop(loop)
+ready = loop.create_task(asyncio.sleep(0, "of the init"))
+own = open(__file__)
+
+async def work(number):
+    server = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 8080)
+    reader, writer = await asyncio.open_connection("127.0.0.1", 8080)
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        in_thread = await asyncio.get_running_loop().run_in_executor(pool, os.getpid)
+    left = await reader.read()
+    server.close()
+    return [number, await ready, in_thread == os.getpid(), left.decode(), own.readline()]
+
+def handler(event, context):
+    own.seek(0)
+    return [loop.run_until_complete(work(event["number"])), other.run_until_complete(asyncio.sleep(0, "other"))]
+"""
+    name = snapped(source)
+    published = publish(client, name)
+    assert published["SnapStart"]["OptimizationStatus"] == "On"
+    with ThreadPoolExecutor(2) as callers:
+        calls = [callers.submit(call, client, name, {"number": number}) for number in range(2)]
+    for number, made in enumerate(calls):
+        assert made.result()[0] == [[number, "of the init", True, "", "\n"], "other"]
+    assert call(client, name, {"number": 3})[0][0][0] == 3  # and once more in the same
+
+
+def test_an_event_loop_that_watches_something_else_is_not_copied(client: Any, snapped: Callable[[str], str]) -> None:
+    source = """
+import asyncio, os
+loop = asyncio.new_event_loop()
+loop.add_reader(os.pipe()[0], print)
+def handler(event, context):
+    return loop.run_until_complete(asyncio.sleep(0, os.environ["AWS_LAMBDA_INITIALIZATION_TYPE"]))
+"""
+    name = snapped(source)
+    assert publish(client, name)["SnapStart"]["OptimizationStatus"] == "Off"
+    assert call(client, name)[0] == "on-demand"
+
+
 def test_an_init_that_fails_fails_the_version(client: Any, snapped: Callable[[str], str]) -> None:
     published = publish(client, snapped("raise ValueError('not today')"))
     assert (published["State"], published["StateReasonCode"]) == ("Failed", "FunctionError.RuntimeInitError")
@@ -225,3 +269,16 @@ def test_after_a_restart_a_version_is_initialized_again_before_it_is_called(data
     assert (after["kind"], after["order"]) == (before["kind"], before["order"])
     assert after["marker"] != before["marker"]
     assert "Restore Duration" in log
+
+
+@pytest.mark.parametrize(("isolation", "status"), [("user", "On"), ("none", "Off")])
+def test_a_version_says_on_in_every_isolation_only_if_it_is(
+    data_dir: Path, runtime: str, isolation: str, status: str
+) -> None:
+    with Service(data_dir, "--isolation", isolation) as service:
+        client = service.client()
+        name = deploy_with(client, _HANDLER, Runtime=runtime, SnapStart={"ApplyOn": "PublishedVersions"})
+        assert publish(client, name)["SnapStart"]["OptimizationStatus"] == status
+        answer, log = call(client, name)
+    assert answer["kind"] == ("snap-start" if status == "On" else "on-demand")
+    assert ("Restore Duration" in log) == (status == "On")

@@ -31,9 +31,19 @@ def test_a_kernel_is_judged_by_its_number(number: tuple[int, int], more: str) ->
     assert checks.kernel(f"{number[0]}.{number[1]}{more}").works == (number >= checks.KERNEL)
 
 
+def test_snapstart_is_promised_only_where_copies_can_be_made() -> None:
+    pythons = [(3, 11), (3, 12)]
+    assert checks.snapshots("x86_64", "full", pythons, 1).works
+    assert checks.snapshots("x86_64", "user", pythons, 2).works
+
+
 @pytest.mark.parametrize(
     "finding",
     [
+        checks.snapshots("aarch64", "full", [(3, 13)], 0),
+        checks.snapshots("x86_64", "none", [(3, 13)], 0),
+        checks.snapshots("x86_64", "full", [(3, 13)], 3),
+        checks.snapshots("x86_64", "user", [(3, 9)], 0),
         checks.kernel("4.19.0"),
         checks.kernel("?"),
         checks.descriptors(1024),

@@ -1,14 +1,16 @@
 """`lamplighter doctor`: what this host can do, tried out rather than guessed, and what would give it the rest."""
 
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain
 
 import click
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from lamplighter.cli.host import findings
+from lamplighter.cli.host import findings, ptrace_scope, snapshots
 from lamplighter.cli.options import settings_of, settings_options
 from lamplighter.model.clock import SystemClock
 from lamplighter.runtimes import catalogue
@@ -52,10 +54,11 @@ def doctor(**flags: str | None) -> None:
     user = "root" if host.root else "a user other than root"
     console.print(f"Linux {host.kernel} on {host.machine}, as {user}\n")
     more = findings(settings.data_dir, host.root, SystemClock().now())
-    console.print(_table(host, runtimes, more, disk_for_tmp(settings.data_dir)))
-    console.print(f"\n--isolation auto chooses [bold]{host.best}[/] here.")
     reasons = list(_obstacles(host, wanted, runtimes))
     isolation = host.best if wanted == "auto" or reasons else wanted
+    copies = snapshots(host.machine, isolation, _pythons(runtimes), ptrace_scope())
+    console.print(_table(host, runtimes, chain(more, [copies]), disk_for_tmp(settings.data_dir)))
+    console.print(f"\n--isolation auto chooses [bold]{host.best}[/] here.")
     unheld = host.unheld(isolation)
     if unheld:
         console.print(f"With isolation {isolation}, these promises don't hold here:")
@@ -88,6 +91,12 @@ def _table(host: Host, runtimes: dict[str, InstalledRuntime], more: Iterator[Fin
     if not runtimes:
         _row(table, "Python runtimes", False, catalogue.remedy("python3.13"))
     return table
+
+
+def _pythons(runtimes: Iterable[str]) -> list[tuple[int, int]]:
+    """Of those that are Python's, the versions."""
+    found = (re.fullmatch(r"python(\d+)\.(\d+)", name) for name in runtimes)
+    return [(int(match[1]), int(match[2])) for match in found if match]
 
 
 def _row(table: Table, what: str, works: bool, remedy: str) -> None:

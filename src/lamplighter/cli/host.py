@@ -9,15 +9,18 @@ import os
 import re
 import resource
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from lamplighter.sandbox.contract import Isolation
 from lamplighter.sandbox.probe import Finding
 
 KERNEL = (5, 12)  # open_tree and mount_setattr, without which there is no sandbox
 SPACE = 1 << 30  # bytes: packages, unpacked code, logs and /tmp all grow in the data directory
 DESCRIPTORS = 16_384  # the service holds some ten for each environment, and one for each connection
 PROCESSES = 4096  # three for each environment that does nothing; a single function may have 1,024
+_COPIED = "x86_64"  # the machine on which an initialised process can be copied
+_NO_PTRACE = 3  # of kernel.yama.ptrace_scope
 _TIME_ERROR = 5  # adjtimex(2): nothing keeps the clock right
 _TIMEX = 512  # bytes, more than struct timex has
 _YEAR_2026 = 1_767_225_600  # before it this program did not exist
@@ -36,6 +39,30 @@ def kernel(release: str) -> Finding:
     works = found is not None and (int(found[1]), int(found[2])) >= KERNEL
     needed = ".".join(map(str, KERNEL))
     return Finding(f"Linux {needed} or later", works, "" if works else f"upgrade the kernel; this is {release}")
+
+
+def snapshots(machine: str, isolation: Isolation, pythons: Iterable[tuple[int, int]], ptrace: int) -> Finding:
+    """Whether versions with SnapStart start as copies, or have OptimizationStatus Off. `ptrace`: what
+    kernel.yama.ptrace_scope says, 0 where there is no such thing."""
+    without = "versions with SnapStart have OptimizationStatus Off, and each environment is initialised: "
+    if machine != _COPIED:
+        reason = f"copies are made on {_COPIED} only"
+    elif isolation == "none":
+        reason = "copies are made in isolation full and user only"
+    elif ptrace >= _NO_PTRACE:
+        reason = f"sysctl kernel.yama.ptrace_scope={_NO_PTRACE - 1} or less lets them be made"
+    elif not any(version >= (3, 12) for version in pythons):
+        reason = "it takes Python 3.12 or later"
+    else:
+        return Finding("SnapStart for Python by copies", True)
+    return Finding("SnapStart for Python by copies", False, without + reason)
+
+
+def ptrace_scope() -> int:
+    try:
+        return int(Path("/proc/sys/kernel/yama/ptrace_scope").read_text())
+    except (OSError, ValueError):
+        return 0
 
 
 def space(directory: Path) -> Finding:

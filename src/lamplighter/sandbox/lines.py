@@ -152,8 +152,9 @@ class Lines:
                 record.orders.send({"wait": demand.command.words, "variables": demand.command.waiting})
                 record.line = demand.standing
                 demand.standing.append(record)
-        if self._demands:
-            self.due = now + STANDING_AGE
+        if self._demands:  # sooner where some will be too many by then
+            several = any(len(demand.standing) > 1 for demand in self._demands.values())
+            self.due = now + (_LATELY if several else STANDING_AGE)
 
     def _refill_copies(self) -> None:
         for number, spares in self._templates.held:

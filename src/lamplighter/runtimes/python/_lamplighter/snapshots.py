@@ -18,6 +18,7 @@ from _socket import AF_UNIX, CMSG_LEN, SCM_RIGHTS, SOCK_SEQPACKET, SOL_SOCKET, s
 from typing import TYPE_CHECKING, NoReturn
 
 from . import faults
+from .loops import Loops
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
@@ -39,13 +40,16 @@ class Opened:
     def __init__(self) -> None:
         self.files: list[tuple[int, str, int, int]] = []  # number, path, flags, position
         self.sockets: list[int] = []
-        self.strange = False  # there are some that can't be had again
+        self._loops = Loops()
+        self.strange = self._loops.strange  # there are some that can't be had again
         for name in os.listdir("/proc/self/fd"):
             number = int(name)
             if number >= _OWN:
                 self._note(number)
 
     def _note(self, number: int) -> None:
+        if number in self._loops.descriptors:
+            return
         try:
             kind = os.fstat(number).st_mode
             path = os.readlink(f"/proc/self/fd/{number}")
@@ -69,6 +73,7 @@ class Opened:
         for number in self.sockets:
             dead = socket(AF_UNIX, SOCK_SEQPACKET)
             _move(dead.detach(), number)
+        self._loops.make_again()
 
     @property
     def beyond(self) -> int:
