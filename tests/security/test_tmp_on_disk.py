@@ -2,15 +2,20 @@
 disk."""
 
 import asyncio
+import errno
 import os
 import signal
+import subprocess
 import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lamplighter.sandbox.contract import Unfit
 from lamplighter.sandbox.disk import MB, Disk, Room
 from lamplighter.sandbox.stock import READY
 from lamplighter.sandbox.storage import LITTLE, MOST_RESERVED, RESERVE, allowance
@@ -87,6 +92,46 @@ async def test_it_stays_when_the_kernel_had_to_kill_for_memory() -> None:
         assert former.sandbox.keeps_tmp
         later = await bench.after(former)
         assert await later.run("result = os.path.getsize('/tmp/full') >> 20") == 300
+
+
+@story
+async def test_copies_of_a_template_have_one_each_with_what_it_wrote_and_it_goes_with_them() -> None:
+    async with serving("full", storage=True) as bench:
+        template = await bench.guest(template=True)
+        await template.run("open('/tmp/written', 'w').write('before')")
+        try:
+            await bench.hold(template)
+        except Unfit as error:
+            pytest.skip(f"no copies here: {error}")
+        one, two = await bench.copy(template), await bench.copy(template)
+        for copy in (one, two):
+            assert (await copy.run(f"result = {_KIND}"))[-1] == "ext4"
+            assert await copy.run("s = os.statvfs('/tmp'); result = 500 < s.f_bavail >> 8 <= 512")
+            assert await copy.run("result = open('/tmp/written').read()") == "before"
+        await one.run("open('/tmp/of-one', 'w').write('1')")
+        assert await two.run("result = os.listdir('/tmp')") == ["written"]
+        await one.end(keep_tmp=True)
+        assert not one.sandbox.keeps_tmp
+        await two.end()
+        await template.end()
+        await until(lambda: _devices(bench) == READY, "only those that are ready are left")
+
+
+@story
+async def test_whoever_fills_it_leaves_the_host_its_part() -> None:
+    with _small_disk(800) as place:
+        async with serving("full", storage=True, on=place) as bench:
+            guests = [await bench.guest(), await bench.guest()]
+            reserve = os.statvfs(place).f_blocks * os.statvfs(place).f_frsize // RESERVE
+            assert {(await guest.run(f"result = {_KIND}"))[0] for guest in guests} == {"ext4"}
+            for name in ("full", "more", "most"):  # what one was told to be all may be more a moment later
+                fill = _FILL.replace("MOST", "512").replace("full", name)
+                for written, number in await asyncio.gather(*(guest.run(fill) for guest in guests)):
+                    assert written < 512 and number == errno.ENOSPC
+            room = os.statvfs(place)
+            assert room.f_bavail * room.f_frsize > reserve * 3 // 4
+            (place / "of-the-service").write_bytes(bytes(8 * MB))
+            assert not any(guest.sandbox.exited.done() for guest in guests)
 
 
 @story
@@ -196,6 +241,22 @@ def test_whatever_they_write_the_reserve_is_never_touched(total: int, free: floa
             taken[i] += int(growth * share)
             left -= int(growth * share)
         assert left >= min(reserve, int(total * free))
+
+
+@contextmanager
+def _small_disk(size: int) -> Generator[Path]:
+    """A directory with a file system of its own; size: MB."""
+    with tempfile.TemporaryDirectory() as directory:
+        image, place = Path(directory, "image"), Path(directory, "disk")
+        place.mkdir()
+        with image.open("wb") as file:
+            file.truncate(size * MB)
+        subprocess.run(["mkfs.ext4", "-q", "-F", "-m", "0", str(image)], check=True)
+        subprocess.run(["mount", "-o", "loop", str(image), str(place)], check=True)
+        try:
+            yield place
+        finally:
+            subprocess.run(["umount", str(place)], check=True)
 
 
 def _storage(bench: Bench) -> int:

@@ -197,8 +197,11 @@ def _make_language(place: Path) -> Path:
 
 
 @asynccontextmanager
-async def serving(mode: Isolation, before: Sequence[str] = (), storage: bool = False) -> AsyncGenerator[Bench]:
-    """`before`: a command that starts the one that is handed to it. storage: with /tmp on the disk."""
+async def serving(
+    mode: Isolation, before: Sequence[str] = (), storage: bool = False, on: Path | None = None
+) -> AsyncGenerator[Bench]:
+    """`before`: a command that starts the one that is handed to it. storage: with /tmp on the disk; `on` says on which,
+    if not that of temporary files."""
     needs(mode)
     as_nobody = mode == "user" and os.geteuid() == 0
     place, code_root, data, client = _make_place(as_nobody)
@@ -209,7 +212,9 @@ async def serving(mode: Isolation, before: Sequence[str] = (), storage: bool = F
         "custom": Runtime(python, None, "command"),
         "language": Runtime(python, str(client), "command", str(_make_language(place))),
     }
-    told = Configuration(str(code_root), str(data / "run"), runtimes, mode, storage=str(data) if storage else None)
+    told = Configuration(
+        str(code_root), str(data / "run"), runtimes, mode, storage=str(on or data) if storage else None
+    )
     command = (*before, *_AS_NOBODY, python) if as_nobody else (*before, python)
     sandboxes = await ServerSandboxes.launch(told, command)
     bench = Bench(mode, sandboxes, code_root, data / "run")

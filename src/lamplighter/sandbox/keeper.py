@@ -28,7 +28,7 @@ from lamplighter.sandbox.channel import Channel, Malformed, close_all
 from lamplighter.sandbox.forkserver import MASKED
 from lamplighter.sandbox.seccomp import COPY, COPY_FLAGS
 from lamplighter.sandbox.sizes import PROCESSES
-from lamplighter.sandbox.tmp import INODES
+from lamplighter.sandbox.tmp import in_memory
 from lamplighter.sandbox.tracing import EVENT_CLONE, EVENT_FORK, EVENT_SECCOMP, Lost, Tracee
 
 DOOR = b"\0lamplighter"  # where a copy, which has no descriptor, finds its variables and pipes: in its own network
@@ -161,13 +161,15 @@ class Keeper:
             Channel(connection).send(copy.told, copy.ends)
 
     def _prepare(self, order: dict[str, Any], groups: list[int]) -> None:
-        """Make a copy that waits, before it has run, for somebody to need it. `groups`: those it is to join."""
+        """Make a copy that waits, before it has run, for somebody to need it. `groups`: those it is to join, and after
+        them its /tmp, if that is not to be made here."""
         number = order["prepare"]
+        tmp = groups.pop() if order["memory_tmp"] is None else -1
         child = 0
         signal.alarm(PATIENCE)
         try:
             child = self._fork()
-            self.prepared[number] = self._make(child, order, groups)
+            self.prepared[number] = self._make(child, order, groups, tmp)
             self.server.send({"prepared": number}, [os.pidfd_open(child)])
         except (OSError, Malformed, struct.error) as error:
             if child:
@@ -175,7 +177,7 @@ class Keeper:
             self.prepared[number] = error
             self.server.send({"failed": number})
         finally:
-            close_all(groups)
+            close_all([*groups, *([tmp] if tmp >= 0 else [])])
         self._run_to_fork()
 
     def _go(self, order: dict[str, Any], descriptors: list[int]) -> _Copy | None:
@@ -218,10 +220,10 @@ class Keeper:
             resource.prlimit(child, resource.RLIMIT_NPROC, (PROCESSES, PROCESSES))
         return child
 
-    def _make(self, child: int, order: dict[str, Any], groups: list[int]) -> _Made:
+    def _make(self, child: int, order: dict[str, Any], groups: list[int], tmp: int) -> _Made:
         copy = Tracee(child)
         copy.wait()
-        furnisher, given = self._start_furnishing(child, order)
+        furnisher, given = self._start_furnishing(child, order, tmp)
         try:
             self._strip(copy)
             for procs in groups:
@@ -271,7 +273,7 @@ class Keeper:
         if int(found["Uid"].split()[0]) != self._uid:
             raise PermissionError(errno.EPERM, "it is another user")
 
-    def _start_furnishing(self, child: int, order: dict[str, Any]) -> tuple[int, Channel]:
+    def _start_furnishing(self, child: int, order: dict[str, Any], tmp: int) -> tuple[int, Channel]:
         """A process in the copy's pid namespace, with all our privilege, that makes what the copy is to have."""
         kinds = {name: self._open(f"{child}/ns/{name}") for name in ("pid", "net", "uts", "mnt")}
         parent = self._open(f"{self._template.pid}/ns/user")
@@ -283,23 +285,21 @@ class Keeper:
             linux.enter_namespace(self._own, linux.CLONE_NEWPID)
             raise
         if pid == 0:
-            self._furnish(child, kinds, parent, order, Channel(theirs))
+            self._furnish(child, kinds, parent, order, tmp, Channel(theirs))
         linux.enter_namespace(self._own, linux.CLONE_NEWPID)
         theirs.close()
         close_all([*kinds.values(), parent])
         return pid, Channel(ours)
 
     def _furnish(
-        self, child: int, kinds: dict[str, int], parent: int, order: dict[str, Any], answer: Channel
+        self, child: int, kinds: dict[str, int], parent: int, order: dict[str, Any], tmp: int, answer: Channel
     ) -> NoReturn:
         try:
             signal.signal(signal.SIGALRM, signal.SIG_DFL)
             linux.prctl(linux.PR_SET_DUMPABLE, 0)
             proc = linux.new_filesystem("proc", {"hidepid": "2"}, inside.PROC_ATTRIBUTES)
-            size = f"{order['ephemeral_storage']}m"
-            inodes = str(order["ephemeral_storage"] * INODES)
-            options: dict[str, str | None] = {"mode": "1777", "size": size, "nr_inodes": inodes}
-            tmp = linux.new_filesystem("tmpfs", options, linux.ATTR_NOSUID | linux.ATTR_NODEV)
+            if tmp < 0:
+                tmp = in_memory(order["memory_tmp"])
             six = self.way_out is not None and diversion.host_has_six()
             linux.enter_namespace(kinds["uts"], linux.CLONE_NEWUTS)
             socket.sethostname(order["hostname"])

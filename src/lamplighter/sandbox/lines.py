@@ -17,6 +17,7 @@ from lamplighter.sandbox.spawn import ForkServerProcess
 from lamplighter.sandbox.supply import FEWEST, LATELY, Supply
 from lamplighter.sandbox.templates import Templates
 from lamplighter.sandbox.tmp import Kept
+from lamplighter.sandbox.tmps import Tmps
 
 STANDING_KEPT = 4  # at most, of commands that wait for the same, some tens of MB each; one if one start came lately
 STANDING_AGE = 600.0  # seconds after the last start for which one is kept
@@ -45,13 +46,19 @@ class Lines:
     """due: when `refill` is to be called, on the monotonic clock. forkservers: by runtime, kept by the server."""
 
     def __init__(
-        self, told: Configuration, records: Records, forkservers: dict[str, ForkServerProcess], templates: Templates
+        self,
+        told: Configuration,
+        records: Records,
+        forkservers: dict[str, ForkServerProcess],
+        templates: Templates,
+        tmps: Tmps,
     ) -> None:
         self._told = told
         self._isolated = told.isolation != "none"
         self._records = records
         self._forkservers = forkservers
         self._templates = templates
+        self._tmps = tmps
         self._empty: dict[str, deque[Record]] = defaultdict(deque)  # by runtime
         self._supplies: dict[str, Supply] = defaultdict(Supply)  # by runtime
         self._demands: dict[str, Demand] = {}
@@ -95,8 +102,12 @@ class Lines:
         number, slot, cgroup = self._records.place(memory_size=template.memory_size)
         record = Record(number, slot, template.home, cgroup, None, line, copied=True)
         self._records.add(record)
-        order = {"ephemeral_storage": template.ephemeral_storage, "hostname": _hostname(slot)}
-        self._templates.prepare(template.number, number, order, cgroup.take_procs())
+        mounts: list[int] = []
+        if tmp := self._tmps.of_copy(number, template.ephemeral_storage):
+            record.tmp = tmp[0]
+            mounts.append(tmp[1])
+        order = {"memory_tmp": None if tmp else template.ephemeral_storage, "hostname": _hostname(slot)}
+        self._templates.prepare(template.number, number, order, [*cgroup.take_procs(), *mounts])
         return record
 
     def refill_soon(self, runtime: str | None) -> None:

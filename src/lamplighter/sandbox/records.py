@@ -112,17 +112,18 @@ class Records:
             record.line.remove(record)
         else:
             del self._numbers[record.id]
-        if record.tmp is None:  # nobody's yet, or a copy, whose /tmp has gone with it
+        if record.tmp is None:  # nobody's yet, or a copy, whose /tmp in memory has gone with it
             self._free_slots.append(record.slot)
         return record
 
     def keep(self, record: Record) -> bool:
-        """Its /tmp, when it has one, wants to, and can."""
-        if record.id is None or record.tmp is None:
+        """Its /tmp, when it has one, wants to, and can. A copy's goes with it: what comes next is another copy."""
+        if record.tmp is None:
             return False
         kept = Kept(record.slot, record.code, record.tmp, record.cgroup if record.tmp.in_memory else None)
         # What filled the memory may be /tmp: with it the next sandbox would be killed before its first instruction.
-        if record.keep_tmp and not (kept.cgroup and kept.cgroup.ran_out()):
+        wanted = record.keep_tmp and not record.copied and not (kept.cgroup and kept.cgroup.ran_out())
+        if record.id is not None and wanted:
             self._kept[record.id] = kept
             return True
         self.drop(kept)

@@ -57,7 +57,7 @@ class Server:
             netlink.plan(told.reach).prepared() if told.reach is not None and self._isolated else None,
             lambda line: self._lines.thaw_copies(line),
         )
-        self._lines = Lines(told, self._records, self._forkservers, self._templates)
+        self._lines = Lines(told, self._records, self._forkservers, self._templates, self._tmps)
         self._pid_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
 
     def serve(self) -> None:
@@ -208,7 +208,10 @@ class Server:
             if not kept and not waiting:
                 self._records.check_room()
             tmp = tmp or self._tmps.make(asked)
-            if self._isolated:
+            places: dict[str, str] = {}
+            if isinstance(tmp, HostTmp):
+                places = self._code.places(asked.code, asked.layers, tmp.place, runtime.client, runtime.sdk)
+            else:
                 mounts += [self._code.task(asked.code), tmp.lend()]
                 mounts += [self._code.opt(asked.layers)] if asked.layers else []
             order = {
@@ -216,9 +219,7 @@ class Server:
                 "command": asked.command and asked.command.words,
                 "frames": len(descriptors) == 3,
                 "template": asked.template and SUPPORTED,
-                "places": self._code.places(asked.code, asked.layers, tmp.place, runtime.client, runtime.sdk)
-                if isinstance(tmp, HostTmp)
-                else {},
+                "places": places,
             }
             # Those that wait are other users than the one whose /tmp it is.
             record = waiting.popleft() if waiting and not kept else self._lines.prepare(home, kept)

@@ -21,7 +21,9 @@ _LARGE = 32 << 20  # bytes; to free more takes a process of its own, since every
 _ATTRIBUTES = linux.ATTR_NOSUID | linux.ATTR_NODEV
 
 
-class Tmp(Protocol):
+class MountedTmp(Protocol):
+    """One that a sandbox gets as a mount: in all isolations but "none"."""
+
     @property
     def in_memory(self) -> bool:
         """Whether what is written there counts as the memory of who writes."""
@@ -37,19 +39,6 @@ class Tmp(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """What an environment's next sandbox gets of the one before it: the user id, which is the slot's, and /tmp. And if
-    what is in there counts as memory, also the group in which it does: or each sandbox could fill it anew.
-
-    code: digest; the next sandbox must have the same, whatever it is said to be."""
-
-    slot: int
-    code: str
-    tmp: Tmp
-    cgroup: Cgroup | None
-
-
-@dataclass(frozen=True, slots=True)
 class MemoryTmp:
     """A tmpfs, mounted at `place`. reap: takes the number of a child that will end by itself."""
 
@@ -60,8 +49,7 @@ class MemoryTmp:
     @classmethod
     def make(cls, place: str, size: int, reap: Callable[[int], None]) -> "MemoryTmp":
         """size: MB."""
-        options: dict[str, str | None] = {"mode": "1777", "size": f"{size}m", "nr_inodes": str(size * INODES)}
-        attach(linux.new_filesystem("tmpfs", options, _ATTRIBUTES), place)
+        attach(in_memory(size), place)
         return cls(place, reap)
 
     def lend(self) -> int:
@@ -93,11 +81,30 @@ class HostTmp:
         os.mkdir(place, 0o700)
         return cls(place)
 
-    def lend(self) -> int:
-        raise NotImplementedError("a sandbox without mounts is told where it is")
-
     def drop(self) -> None:
         shutil.rmtree(self.place, ignore_errors=True)
+
+
+Tmp = MountedTmp | HostTmp
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What an environment's next sandbox gets of the one before it: the user id, which is the slot's, and /tmp. And if
+    what is in there counts as memory, also the group in which it does: or each sandbox could fill it anew.
+
+    code: digest; the next sandbox must have the same, whatever it is said to be."""
+
+    slot: int
+    code: str
+    tmp: Tmp
+    cgroup: Cgroup | None
+
+
+def in_memory(size: int) -> int:
+    """A mount that is nowhere yet. size: MB."""
+    options: dict[str, str | None] = {"mode": "1777", "size": f"{size}m", "nr_inodes": str(size * INODES)}
+    return linux.new_filesystem("tmpfs", options, _ATTRIBUTES)
 
 
 def attach(mount: int, place: str) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from lamplighter.sandbox.channel import close_all
 from lamplighter.sandbox.messages import Configuration, Start
-from lamplighter.sandbox.stock import AGE, Stock
+from lamplighter.sandbox.stock import AGE, DiskTmp, Stock
 from lamplighter.sandbox.tmp import PLACE, HostTmp, MemoryTmp, Tmp
 
 TMP_LIMIT = 3.0  # seconds that a start waits for a disk
@@ -70,6 +70,21 @@ class Tmps:
         if made:
             return made
         return MemoryTmp.make(place, asked.ephemeral_storage, self._dying.append)
+
+    def of_copy(self, number: int, size: int) -> tuple[DiskTmp, int] | None:
+        """For a copy of a template, the sandbox with that record, and lent to it. It may be needed at once, so it waits
+        for nobody: when there is none it makes its own, in memory. size: MB."""
+        if self.stock is None:
+            return None
+        made = None
+        try:
+            made = self.stock.take(size, os.path.join(self._told.run_dir, PLACE, f"copy-{number}"))
+            self.stock.want(size, 1)
+            return made and (made, made.lend())
+        except OSError:
+            if made:
+                made.drop()
+            return None
 
     def _must_wait(self, waits: Waiting) -> bool:
         """Whether it is to have a /tmp on the disk, and there will be one."""
