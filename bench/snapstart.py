@@ -1,4 +1,4 @@
-"""First calls of new environments of a version with SnapStart, whose function imports for two seconds."""
+"""First calls that a copy answers, of a version with SnapStart whose function imports for two seconds."""
 
 from time import monotonic, sleep
 from typing import Final
@@ -12,11 +12,11 @@ from lamplighter.runtimes.catalogue import installed
 
 RUNTIMES: Final = ("python3.12", "python3.13", "python3.14")
 PUBLISHED: Final = 60.0  # seconds
-PAUSE: Final = 0.3  # seconds, in which the environment of the call before ends and a copy is made ready
+PAUSE: Final = 0.3  # seconds, in which the sandbox of the call before is taken down and a copy is made ready
 
 
 def starts(stage: Stage) -> tuple[Samples, ...]:
-    """One call after the other, each to an environment of its own."""
+    """One call after the other, each to a sandbox of its own: between two, the function leaves."""
     here = installed()
     runtime = next((name for name in RUNTIMES if name in here), None)
     if runtime is None:
@@ -28,19 +28,21 @@ def starts(stage: Stage) -> tuple[Samples, ...]:
         service.create(name, content, **settings, MemorySize=128)
         service.wait_until_active([name])
         version = _published(service, name)
-        target = f"/2015-03-31/functions/{name}/invocations?Qualifier={version}"
-        rounds = [[_call(stage, service, target) for _ in range(10)] for _ in range(stage.rounds)]
+        rounds = [[_call(stage, service, name, version) for _ in range(10)] for _ in range(stage.rounds)]
     finally:
         service.delete([name])
     together = [one for round in rounds for one in round]
     return Samples(tuple(percentile(round, 0.5) for round in rounds)), Samples((percentile(together, 0.99),))
 
 
-def _call(stage: Stage, service: Service, target: str) -> float:
+def _call(stage: Stage, service: Service, name: str, version: str) -> float:
     """Milliseconds."""
-    sleep(PAUSE)
+    target = f"/2015-03-31/functions/{name}/invocations?Qualifier={version}"
     request = service.signed("POST", target, SMALL[0])
-    return stage.load.run(Plan(service.port, (request,), seconds=30, count=1)).latencies[0] * 1000 / SECOND
+    result = stage.load.run(Plan(service.port, (request,), seconds=30, count=1))
+    service.client("lambda").invoke(FunctionName=name, Qualifier=version, Payload=b'"leave"')
+    sleep(PAUSE)
+    return result.latencies[0] * 1000 / SECOND
 
 
 def _published(service: Service, name: str) -> str:
