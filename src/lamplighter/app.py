@@ -12,7 +12,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import partial
@@ -91,6 +91,7 @@ from lamplighter.events.dispatcher import Dispatcher
 from lamplighter.events.rounds import Rounds
 from lamplighter.events.rules import Rules
 from lamplighter.invoke.assignment import InProcessAssignment
+from lamplighter.invoke.cached_time import CachedTime
 from lamplighter.invoke.invoker import Invoker
 from lamplighter.invoke.limits import Limits
 from lamplighter.invoke.memory import MEBIBYTE, available
@@ -268,7 +269,7 @@ async def _front_door(
             forks=forks,
             freeze_after=FREEZE_AFTER if settings.freeze else None,
         )
-        worker.templates = templates = _templates(settings, stored, sandboxes, worker, clock)
+        worker.templates = templates = _templates(settings, stored, sandboxes, worker, clock, observe)
         stack.push_async_callback(templates.close)
         stack.push_async_callback(worker.close)  # first: copies end before what they are copies of
         database.listen(templates.changed)
@@ -292,7 +293,12 @@ async def _front_door(
             metrics.peaks = lambda: (*limits.peaks(), *resources.peaks(), *assignment.peaks())
             metrics.routed = invoker.routed
         stack.push_async_callback(invoker.close)
-        await stack.enter_async_context(Settling(stored, database, code, clock, snapshot=Snapshots(templates).take))
+        versions = _versions(stored, settings.account_id, settings.region)
+        cached = CachedTime(clock, observe, partial(_is_there, records), versions)
+        await stack.enter_async_context(cached)
+        database.listen(cached.changed)
+        take = Snapshots(templates, cached.publish).take
+        await stack.enter_async_context(Settling(stored, database, code, clock, snapshot=take))
         sources = Sources(endpoints.s3(settings, owned, clock), references)
         functions = Functions(
             stored,
@@ -427,19 +433,37 @@ async def _runs(stored: SqliteFunctions, arn: str) -> bool:
 
 
 def _templates(
-    settings: Settings, stored: SqliteFunctions, sandboxes: ServerSandboxes, worker: Worker, clock: SystemClock
+    settings: Settings,
+    stored: SqliteFunctions,
+    sandboxes: ServerSandboxes,
+    worker: Worker,
+    clock: SystemClock,
+    observe: Observe | None,
 ) -> Templates:
     async def current(function: FunctionVersion) -> bool:
         serving = await stored.serving(function.id, function.version)
         return serving is not None and serving.generation == function.generation
 
-    return Templates(sandboxes, clock, worker.fit, current, short=partial(_short, settings))
+    return Templates(sandboxes, clock, worker.fit, current, short=partial(_short, settings), observe=observe)
 
 
 def _short(settings: Settings) -> bool:
     """Whether the host's memory is."""
     found = available()
     return found is not None and found < settings.memory_reserve * MEBIBYTE
+
+
+async def _versions(stored: SqliteFunctions, account: str, region: str) -> AsyncIterator[FunctionVersion]:
+    after: tuple[str, str] | None = None
+    while page := await stored.page_of_versions(account, region, after, 100):
+        for function in page:
+            yield function
+        after = page[-1].id.name, page[-1].version
+
+
+def _is_there(records: SqliteRecords, function: FunctionVersion) -> bool:
+    id = function.id
+    return records.view(id.account, id.region).version(id.name, function.version) is not None
 
 
 async def _event_queue(stack: AsyncExitStack, directory: DataDirectory) -> SqliteEventQueue:

@@ -2,17 +2,20 @@
 
 import base64
 import json
+import math
 import platform
 import re
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
+from lamplighter.cli.owner import Owner, elsewhere
 from lamplighter.runtimes.catalogue import installed
 from support.functions import deploy_with
 from support.service import Service
@@ -100,7 +103,7 @@ def snapped(deploy: Callable[..., str], runtime: str) -> Callable[[str], str]:
     )
 
 
-def test_a_version_is_initialized_once_and_copied(client: Any, snapped: Callable[[str], str]) -> None:
+def test_a_version_is_initialized_once_and_copied(service: Service, client: Any, snapped: Callable[[str], str]) -> None:
     name = snapped(_HANDLER)
     published = publish(client, name)
     assert published["State"] == "Active"
@@ -108,7 +111,13 @@ def test_a_version_is_initialized_once_and_copied(client: Any, snapped: Callable
     first, log = call(client, name)
     assert first["order"] == ["before, second", "before, first", "after, first", "after, second"]
     assert (first["kind"], first["position"], first["tmp"], first["init"]) == ("snap-start", 7, ["made"], "1")
-    assert re.search(r"Restore Duration: \d+\.\d\d ms\tBilled Restore Duration: \d+ ms", log)
+    report = re.search(
+        r"\tDuration: ([\d.]+) ms\tBilled Duration: (\d+) ms\t.*\tRestore Duration: [\d.]+ ms\t"
+        r"Billed Restore Duration: (\d+) ms",
+        log,
+    )
+    assert report is not None
+    assert int(report[2]) in (math.ceil(float(report[1])) + int(report[3]) + more for more in (0, 1))  # 1: rounded away
     assert "Init Duration" not in log
     again, log = call(client, name)
     assert again["stream"] == first["stream"]
@@ -117,6 +126,15 @@ def test_a_version_is_initialized_once_and_copied(client: Any, snapped: Callable
         calls = [callers.submit(call, client, name, {"seconds": 2}) for _ in range(4)]
     answers = [made.result()[0] for made in calls]
     assert {answer["marker"] for answer in answers} == {first["marker"]}
+    there = elsewhere({}, service.environment())
+    assert there is not None
+    metered = Owner(there).page(f"/_lamplighter/usage?month={datetime.now(UTC):%Y-%m}")
+    (row,) = (row for row in metered["rows"] if row[2] == name)
+    used = dict(zip(metered["names"], row, strict=True))
+    assert used["requests"] == 6
+    assert used["restored_memory"] == 256 * used["restores"] and used["restores"] >= 4  # the first and three more
+    assert used["cached"] == 3 * 3600 * 1000 and used["cached_memory"] == 256 * used["cached"]
+    assert used["unnamed"] > 0  # the init at publication
     for different in ("random", "key", "stream"):
         assert len({answer[different] for answer in answers}) == 4, different
 

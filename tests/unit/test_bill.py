@@ -49,6 +49,8 @@ def by_function(key: Key) -> str:
         ("provisioned_concurrency.x86_64", 1000, "0.0041667"),
         ("ephemeral_storage", 1_000_000, "0.0309"),
         ("streamed", 1000, "8"),
+        ("snap_start_cache", 1_000_000, "1.5046"),
+        ("snap_start_restore", 10_000, "1.397998"),
     ],
 )
 def test_prices_are_awss_by_tier(item: str, units: int, amount: str) -> None:

@@ -14,7 +14,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lamplighter.model.metering import HOUR, Key, Totals
-from lamplighter.model.usage import Initialized, Observe, Provisioned, Ran, Refused, Usage, together
+from lamplighter.model.usage import (
+    Cached,
+    Initialized,
+    Observe,
+    Provisioned,
+    Ran,
+    Refused,
+    Restore,
+    Restored,
+    Usage,
+    together,
+)
 from lamplighter.store.contract import DataDirectoryUnusable
 from lamplighter.store.looking import CannotLook
 from lamplighter.store.usage import Owner, Row, Tags, UsageLedger, kept_tags, usage_between
@@ -45,6 +56,7 @@ def metered(path: Path, *usages: Usage) -> dict[Key, Totals]:
 
 def test_each_figure_is_exact(tmp_path: Path) -> None:
     function, small = FUNCTIONS[2], version("small", memory_size=128)
+    snapped = version("snapped", memory_size=2048)
     found = metered(
         tmp_path / "usage.db",
         ran(function, duration=1000.01, init=500.5),
@@ -57,6 +69,11 @@ def test_each_figure_is_exact(tmp_path: Path) -> None:
         Initialized(small, "on-demand", NOON, 99.1, "unused", None),
         Provisioned(small, 3, NOON, 300.0),
         Refused(small.id, "1", small.arn, NOON, "throttled"),
+        Restored(snapped, NOON),
+        ran(snapped, duration=306.34, initialization="snap-start", restore=Restore(511.25, 302.1)),
+        Restored(snapped, NOON),
+        Initialized(snapped, "snap-start", NOON, 0.2, "unused", None),
+        Cached(snapped, NOON, 10_800.0),
     )
     hour = int(NOON) // HOUR
     account, region = "000000000000", "us-east-1"
@@ -69,7 +86,33 @@ def test_each_figure_is_exact(tmp_path: Path) -> None:
     assert found.pop(key._replace(kind="provisioned")) == Totals(
         1, 0, 2, memory=256, provisioned=900_000, provisioned_memory=900_000 * 128
     )
+    assert found.pop(key._replace(function="snapped")) == Totals(
+        1,
+        0,
+        610,
+        unnamed=1,
+        memory=611 * 2048,
+        restores=2,
+        restored_memory=2 * 2048,
+        cached=10_800_000,
+        cached_memory=10_800_000 * 2048,
+    )
     assert found == {}
+
+
+def weight(step: Ran | Restored | Cached) -> int:
+    """A number for what it adds, in which figures that are mixed up or lost would show."""
+    size = step.function.memory_size
+    if isinstance(step, Ran):
+        return step.billed * size
+    if isinstance(step, Restored):
+        return (1 + size) << 50
+    return round(step.seconds * 1000) * (1 + size) << 80
+
+
+def weighed(totals: Totals) -> int:
+    snapshots = (totals.restores + totals.restored_memory << 50) + (totals.cached + totals.cached_memory << 80)
+    return totals.memory + snapshots
 
 
 class Restless(UsageLedger):
@@ -87,12 +130,20 @@ class Restless(UsageLedger):
             self._connection.execute("PRAGMA query_only = OFF")
 
 
+HOURS = st.integers(-1, 2)
 STEPS = st.one_of(
     st.builds(
         lambda function, duration, hours: ran(FUNCTIONS[function], duration=duration, began=NOON + hours * HOUR),
         st.integers(0, 2),
         st.floats(0.001, 900_000.0),
-        st.integers(-1, 2),
+        HOURS,
+    ),
+    st.builds(lambda function, hours: Restored(FUNCTIONS[function], NOON + hours * HOUR), st.integers(0, 2), HOURS),
+    st.builds(
+        lambda function, hours, seconds: Cached(FUNCTIONS[function], NOON + hours * HOUR, seconds),
+        st.integers(0, 2),
+        HOURS,
+        st.floats(0.0, 100_000.0),
     ),
     st.sampled_from(["flush", "fail", "kill"]),
 )
@@ -100,7 +151,7 @@ STEPS = st.one_of(
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(STEPS, max_size=25), st.integers(0, 3))
-def test_what_was_flushed_is_in_the_bill_exactly_once_whatever_happens(steps: list[Ran | str], kept: int) -> None:
+def test_what_was_flushed_is_in_the_bill_exactly_once_whatever_happens(steps: list[Usage | str], kept: int) -> None:
     with TemporaryDirectory() as directory:
         path = Path(directory) / "usage.db"
 
@@ -109,10 +160,10 @@ def test_what_was_flushed_is_in_the_bill_exactly_once_whatever_happens(steps: li
             meter = Meter(ledger, kept=kept)
             safe, waiting = Counter[tuple[str, int]](), Counter[tuple[str, int]]()
             for step in steps:
-                if isinstance(step, Ran):
+                if isinstance(step, Ran | Restored | Cached):
                     meter.observe(step)
-                    hour = int(step.began + step.duration / 1000) // HOUR
-                    waiting[step.function.id.name, hour] += step.billed * step.function.memory_size
+                    took = step.duration / 1000 if isinstance(step, Ran) else 0.0
+                    waiting[step.function.id.name, int(step.began + took) // HOUR] += weight(step)
                 elif step == "kill":  # what has not been written is gone
                     ledger.close()
                     ledger, waiting = Restless(path), Counter[tuple[str, int]]()
@@ -124,11 +175,11 @@ def test_what_was_flushed_is_in_the_bill_exactly_once_whatever_happens(steps: li
                         waiting.clear()
                 found = Counter[tuple[str, int]]()
                 for key, totals in counted(path).items():
-                    found[key.function, key.hour] += totals.memory
+                    found[key.function, key.hour] += weighed(totals)
                 assert found == safe
             ledger.refusing = False
             assert await meter.flush()
-            found = sum(totals.memory for totals in counted(path).values())
+            found = sum(weighed(totals) for totals in counted(path).values())
             assert found == (safe + waiting).total()
             ledger.close()
 
@@ -257,6 +308,8 @@ def test_a_file_of_the_version_before_is_read_and_goes_on(tmp_path: Path) -> Non
     path = tmp_path / "usage.db"
     metered(path, ran(version("a")))
     with closing(sqlite3.connect(path)) as connection:
+        for name in ("restores", "restored_memory", "cached", "cached_memory"):
+            connection.execute(f"ALTER TABLE usage DROP COLUMN {name}")
         connection.executescript("DROP TABLE tags; PRAGMA user_version = 1")
     assert kept_tags(path) == {}
     assert sum(totals.requests for totals in counted(path).values()) == 1

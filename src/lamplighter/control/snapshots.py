@@ -35,8 +35,11 @@ def wanted(function: FunctionVersion) -> bool:
 
 
 class Snapshots:
-    def __init__(self, templates: Templates) -> None:
+    """`kept`: told of each that is taken."""
+
+    def __init__(self, templates: Templates, kept: Callable[[FunctionVersion], None] = lambda _: None) -> None:
         self._templates = templates
+        self._kept = kept
 
     async def take(self, function: FunctionVersion) -> bool:
         """A Snapshot."""
@@ -49,4 +52,5 @@ class Snapshots:
         except SandboxError as error:
             _log.warning("no snapshot of %s, whose environments are initialised one by one: %s", function.arn, error)
             return False
+        self._kept(function)
         return True

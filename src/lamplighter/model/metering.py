@@ -7,7 +7,7 @@ import re
 from datetime import UTC, datetime
 from typing import Final, Literal, NamedTuple
 
-from lamplighter.model.usage import Initialized, Provisioned, Ran
+from lamplighter.model.usage import Cached, Initialized, Provisioned, Ran, Restored
 
 Kind = Literal["on-demand", "provisioned"]
 
@@ -42,10 +42,16 @@ class Totals(NamedTuple):
     streamed: int = 0  # bytes above what is included in each answer
     provisioned: int = 0  # milliseconds of environments that were kept ready
     provisioned_memory: int = 0  # MB times milliseconds of these
+    restores: int = 0  # environments that began as copies
+    restored_memory: int = 0  # MB of these
+    cached: int = 0  # milliseconds of snapshots that were kept
+    cached_memory: int = 0  # MB times milliseconds of these
 
 
-def kind_of(usage: Ran | Initialized | Provisioned) -> Kind:
+def kind_of(usage: Ran | Initialized | Provisioned | Restored | Cached) -> Kind:
     """Which price its time has: what runs over the provisioned concurrency has that of all others (AWS: spec 10.4)."""
+    if isinstance(usage, Restored | Cached):
+        return "on-demand"
     if isinstance(usage, Provisioned) or usage.initialization == "provisioned-concurrency":
         return "provisioned"
     return "on-demand"

@@ -12,9 +12,18 @@ from lamplighter.model.functions import FunctionId, FunctionVersion
 from lamplighter.model.invocation import Source
 
 
-def billed(duration: float, init: float | None = None) -> int:
-    """Whole milliseconds, as a REPORT shows them; init counts where this invocation names it (AWS: spec 10.4)."""
-    return math.ceil(duration + (init or 0.0))
+class Restore(NamedTuple):
+    """Milliseconds: of all of it, and of what is billed, the runtime's own part with its hooks."""
+
+    duration: float
+    billed: float
+
+
+def billed(duration: float, init: float | None = None, restore: Restore | None = None) -> int:
+    """Whole milliseconds, as a REPORT shows them; init and the billed part of a restore count where this invocation
+    names them (AWS: spec 10.4). AWS rounds a restore for itself: 306.34 and 303 ms are 610."""
+    time = math.ceil(duration + (init or 0.0))
+    return time if restore is None else time + math.ceil(restore.billed)
 
 
 class Ran(NamedTuple):
@@ -39,21 +48,23 @@ class Ran(NamedTuple):
     trace: str = ""  # the header that the function was given
     above: str | None = None  # as in Invocation
     answered: float | None = None  # milliseconds until the answer was there; of traced invocations
+    restore: Restore | None = None  # if this invocation is the one that names its environment's
 
     @property
     def billed(self) -> int:
         """Milliseconds."""
-        return billed(self.duration, self.init)
+        return billed(self.duration, self.init, self.restore)
 
 
 class Initialized(NamedTuple):
-    """An init that no invocation's REPORT names: it failed, or the environment ended before it ran anything."""
+    """An init, or the billed part of a restore, that no invocation's REPORT names: it failed, the environment ended
+    before it ran anything, or what was initialised is kept for copies to begin from."""
 
     function: FunctionVersion
     initialization: str
     began: float  # seconds since the epoch
     duration: float  # milliseconds
-    status: Literal["unused", "error", "timeout"]
+    status: Literal["unused", "kept", "error", "timeout"]
     error_type: str | None
 
     @property
@@ -82,6 +93,21 @@ class Provisioned(NamedTuple):
     seconds: float
 
 
+class Restored(NamedTuple):
+    """An environment began as a copy of what was initialised for it (AWS: spec 10.4, per GB restored)."""
+
+    function: FunctionVersion
+    began: float  # seconds since the epoch
+
+
+class Cached(NamedTuple):
+    """What a version's environments begin from was kept for so long (AWS: spec 10.4, per GB-second)."""
+
+    function: FunctionVersion
+    began: float  # seconds since the epoch
+    seconds: float
+
+
 class Peak(NamedTuple):
     """How many ran at once, at most, since the last look. `function` None: of the whole account. `qualifier`: of what
     concerns an alias or a version alone."""
@@ -94,7 +120,7 @@ class Peak(NamedTuple):
     qualifier: str | None = None
 
 
-Usage = Ran | Initialized | Refused | Provisioned
+Usage = Ran | Initialized | Refused | Provisioned | Restored | Cached
 Observe = Callable[[Usage], None]
 
 

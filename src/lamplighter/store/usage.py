@@ -36,9 +36,11 @@ class UsageLedger:
             self._connection.execute("PRAGMA synchronous = FULL")
             version = _version(self._connection)
             if version == 0:
-                self._connection.executescript(f"BEGIN; {sql.CREATE}; PRAGMA user_version = 1; COMMIT;")
-            if version < 2:
-                self._connection.executescript(f"BEGIN; {sql.CREATE_TAGS}; PRAGMA user_version = 2; COMMIT;")
+                self._become(f"{sql.CREATE}; {sql.CREATE_TAGS}", 3)
+            if version == 1:
+                self._become(sql.CREATE_TAGS, 2)
+            if version in (1, 2):
+                self._become(sql.ADD_SNAPSHOTS, 3)
         except sqlite3.Error as error:
             raise DataDirectoryUnusable(
                 f"The database {path} cannot be opened: {error}; is the disk full or the file damaged? "
@@ -46,6 +48,9 @@ class UsageLedger:
             ) from error
         if version > sql.VERSION:
             raise DataDirectoryUnusable(_foreign(path, version))
+
+    def _become(self, script: str, version: int) -> None:
+        self._connection.executescript(f"BEGIN; {script}; PRAGMA user_version = {version}; COMMIT;")
 
     def write(self, rows: Iterable[Row], tags: Mapping[Owner, Tags] | None = None) -> None:
         """`tags`: of functions, in place of those before. Durable when it returns. Raises StoreFailed, and then nothing
@@ -107,7 +112,7 @@ def _between(path: Path, statement: str, first: int, last: int) -> Sequence[tupl
             if version == 0:
                 return ()
             split = len(Key._fields)
-            found = connection.execute(statement, (first, last))
+            found = connection.execute(statement.format(sums=sql.sums(version)), (first, last))
             return [(Key(*row[:split]), Totals(*row[split:])) for row in found]
     except sqlite3.Error as error:
         raise CannotLook(

@@ -71,7 +71,7 @@ class Activity:
             counts.memory_peak, counts.memory_size = usage.memory_peak, function.memory_size
             if usage.status != "success":
                 counts.errors += 1
-            if usage.init is not None:
+            if usage.init is not None or usage.restore is not None:
                 counts.cold += 1
         elif type(usage) is Refused:
             counts = self._functions.get(usage.function) or self._begin(usage.function)

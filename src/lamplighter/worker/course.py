@@ -117,6 +117,8 @@ class Course(ABC):
             self._housing.limit_cpu()
             self._housing.company.tell(self._platform.extension)
             self._platform.init_ended("invoke", "success", None, self._figures.init_time())
+            if self._restored:
+                self._figures.copied()
             if not self._too_late():
                 self._give()
             else:

@@ -268,6 +268,7 @@ class LiveEnvironment(Course):
         duration = self._figures.init_time()
         if self._restored:
             self._platform.restore_ended(status, error_type, duration)
+            self._figures.not_restored(self._ran, status, error_type)
             self._refusal = failures.not_restored(status)
             self._die(Signal.ENDED)
             return

@@ -7,10 +7,10 @@ from typing import Literal
 from lamplighter.model.clock import Clock
 from lamplighter.model.functions import FunctionVersion
 from lamplighter.model.invocation import Invocation
-from lamplighter.model.usage import Initialized, Observe, Ran
+from lamplighter.model.usage import Initialized, Observe, Ran, Restore, Restored
 from lamplighter.sandbox.contract import Sandbox
 from lamplighter.worker.logs import Logs
-from lamplighter.worker.platform_events import Restore, Status
+from lamplighter.worker.platform_events import Status
 from lamplighter.worker.platform_log import PlatformLog
 from lamplighter.worker.stream import Stream
 
@@ -63,9 +63,20 @@ class Figures:
 
     def restored(self, began: float) -> float:
         """The duration of a restore, which the next REPORT names. `began`: on the clock, when the copy ran."""
+        self.copied()
         duration = self.init_time()
         self._restore = Restore(duration, (self._clock.monotonic() - began) * 1000)
         return duration
+
+    def not_restored(self, began: float, status: Literal["error", "timeout"], error_type: str | None) -> None:
+        """`began`: as for `restored`."""
+        self.copied()
+        self._unpaid((self._clock.monotonic() - began) * 1000, status, error_type)
+
+    def copied(self) -> None:
+        """A restore is over, well or not; each has a price."""
+        if self._observe is not None:
+            self._observe(Restored(self._function, self._clock.now()))
 
     def init_failed(self, duration: float, status: Literal["error", "timeout"], error_type: str | None) -> None:
         self._unpaid(duration, status, error_type)
@@ -77,6 +88,9 @@ class Figures:
         elif self._init_duration is not None:
             self._unpaid(self._init_duration, "unused")
             self._init_duration = None
+        elif self._restore is not None:
+            self._unpaid(self._restore.billed, "unused")
+            self._restore = None
 
     def _unpaid(
         self, duration: float, status: Literal["unused", "error", "timeout"], error_type: str | None = None
@@ -168,6 +182,7 @@ class Figures:
             invocation.trace_id,
             invocation.above,
             None if self._told is None else self._told[1],
+            self._restore,
         )
 
     def _memory_peak(self, sandbox: Sandbox | None) -> int | None:

@@ -8,7 +8,7 @@ import re
 from datetime import UTC, datetime
 
 from lamplighter.model.functions import FunctionVersion
-from lamplighter.model.usage import billed
+from lamplighter.model.usage import Restore, billed
 
 TAB = "\t"
 _RUNTIME = re.compile(r"([a-z]+)(.*)")
@@ -60,15 +60,15 @@ def end_and_report(
     init_duration: float | None,
     status: str,
     trace_id: str | None = None,
-    restore: tuple[float, float] | None = None,
+    restore: Restore | None = None,
 ) -> bytes:
     """`memory_size` in MB, `memory_peak` in bytes; `trace_id` where tracing is active; `restore`: its duration, and
     what of it is billed.
 
-    Init is billed with the first invocation (AWS: since 2025-08)."""
+    Init is billed with the first invocation (AWS: since 2025-08), and so is a restore's billed part."""
     line = (
         f"END RequestId: {request_id}\nREPORT RequestId: {request_id}\t"
-        f"Duration: {duration:.2f} ms\tBilled Duration: {billed(duration, init_duration)} ms\t"
+        f"Duration: {duration:.2f} ms\tBilled Duration: {billed(duration, init_duration, restore)} ms\t"
         f"Memory Size: {memory_size} MB\t"
     )
     if memory_peak is not None:  # without cgroups nobody knows, and a made-up figure would be worse than none
@@ -76,7 +76,9 @@ def end_and_report(
     if init_duration is not None:
         line += f"Init Duration: {init_duration:.2f} ms\t"
     if restore is not None:
-        line += f"Restore Duration: {restore[0]:.2f} ms\tBilled Restore Duration: {math.ceil(restore[1])} ms\t"
+        line += (
+            f"Restore Duration: {restore.duration:.2f} ms\tBilled Restore Duration: {math.ceil(restore.billed)} ms\t"
+        )
     line += status
     sampled = trace_id and _SAMPLED.fullmatch(trace_id)
     if sampled:

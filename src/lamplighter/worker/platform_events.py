@@ -6,25 +6,18 @@ memory in bytes as it comes from cgroups.
 
 import math
 from datetime import UTC, datetime
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import orjson
 
 from lamplighter.model.functions import FunctionVersion
 from lamplighter.model.invocation import Invocation
-from lamplighter.model.usage import billed
+from lamplighter.model.usage import Restore, billed
 from lamplighter.worker.log_lines import runtime_version
 
 Status = Literal["success", "failure", "error", "timeout"]
 Phase = Literal["init", "invoke"]
 Record = dict[str, Any]
-
-
-class Restore(NamedTuple):
-    """Milliseconds: of all of it, and of what is billed, the runtime's own part with its hooks."""
-
-    duration: float
-    billed: float
 
 
 DEBUG, INFO, WARN = 10, 20, 30
@@ -139,7 +132,7 @@ def report(
 ) -> Record:
     metrics = _shown(
         durationMs=_ms(duration),
-        billedDurationMs=billed(duration, init_duration),
+        billedDurationMs=billed(duration, init_duration, restore),
         memorySizeMB=memory_size,
         maxMemoryUsedMB=None if memory_peak is None else math.ceil(memory_peak / 1048576),
         initDurationMs=None if init_duration is None else _ms(init_duration),

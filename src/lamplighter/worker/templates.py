@@ -10,10 +10,11 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Protocol
+from typing import Literal, Protocol
 
 from lamplighter.model.clock import Clock
 from lamplighter.model.functions import FunctionId, FunctionVersion
+from lamplighter.model.usage import Initialized, Observe
 from lamplighter.sandbox import contract
 from lamplighter.sandbox.contract import Sandbox, SandboxError, Sandboxes, SandboxSpec, Unfit
 from lamplighter.worker.initializing import InitFailed, Initializing
@@ -70,7 +71,9 @@ class Templates:
         init_limit: float = INIT_LIMIT,
         idle_limit: float = IDLE_LIMIT,
         short: Callable[[], bool] = lambda: False,
+        observe: Observe | None = None,
     ) -> None:
+        self._observe = observe
         self._sandboxes = sandboxes
         self._clock = clock
         self._fit = fit
@@ -189,13 +192,25 @@ class Templates:
         except BaseException as error:
             if isinstance(error, InitFailed):
                 status = "timeout" if error.code == "FunctionError.InitTimeout" else "error"
-                platform.init_ended("init", status, error.error_type, (self._clock.monotonic() - began) * 1000)
+                duration = (self._clock.monotonic() - began) * 1000
+                platform.init_ended("init", status, error.error_type, duration)
+                self._bill(outfit.function, duration, status, error.error_type)
             if reach is not None:
                 reach.close()
             await sandbox.end()
             raise
-        platform.init_ended("init", "success", None, (self._clock.monotonic() - began) * 1000)
+        duration = (self._clock.monotonic() - began) * 1000
+        platform.init_ended("init", "success", None, duration)
+        self._bill(outfit.function, duration, "kept", None)
         return Template(outfit, sandbox, self._clock.monotonic())
+
+    def _bill(
+        self, function: FunctionVersion, duration: float, status: Literal["kept", "error", "timeout"], kind: str | None
+    ) -> None:
+        """`duration`: milliseconds."""
+        if self._observe is not None:
+            began = self._clock.now() - duration / 1000
+            self._observe(Initialized(function, "snap-start", began, duration, status, kind))
 
     async def _await(self, initializing: Initializing, function: FunctionVersion) -> None:
         limit = max(self._init_limit, function.timeout)

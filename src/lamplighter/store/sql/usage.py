@@ -4,7 +4,7 @@ from typing import Final
 
 from lamplighter.model.metering import Key, Totals
 
-VERSION: Final = 2  # of the tables, in PRAGMA user_version
+VERSION: Final = 3  # of the tables, in PRAGMA user_version
 
 _KEYS: Final = ", ".join(Key._fields)
 _TOTALS: Final = ", ".join(Totals._fields)
@@ -27,6 +27,11 @@ CREATE TABLE tags (
     PRIMARY KEY (account, region, function)
 ) WITHOUT ROWID
 """
+# What is counted since.
+ADD_SNAPSHOTS: Final = "; ".join(
+    f"ALTER TABLE usage ADD COLUMN {name} INTEGER NOT NULL DEFAULT 0"
+    for name in ("restores", "restored_memory", "cached", "cached_memory")
+)
 KEEP_TAGS: Final = "INSERT OR REPLACE INTO tags VALUES (?, ?, ?, ?)"
 TAGS: Final = "SELECT account, region, function, tags FROM tags"
 # Of functions that no usage names any more.
@@ -65,14 +70,20 @@ VALUES ({", ".join("?" * (1 + len(Key._fields) + len(Totals._fields)))})
 
 # What all runs counted from one hour until before another.
 BETWEEN: Final = f"""
-SELECT {_KEYS}, {", ".join(f"sum({name})" for name in Totals._fields)} FROM usage
+SELECT {_KEYS}, {{sums}} FROM usage
 WHERE hour >= ? AND hour < ? GROUP BY {_KEYS} ORDER BY {_KEYS}
 """
 
 # The same by day, whatever the version.
-BY_DAY_BETWEEN: Final = f"""
-SELECT account, region, function, '' AS version, hour / 24 * 24 AS begin, architecture, kind,
-    {", ".join(f"sum({name})" for name in Totals._fields)}
+BY_DAY_BETWEEN: Final = """
+SELECT account, region, function, '' AS version, hour / 24 * 24 AS begin, architecture, kind, {sums}
 FROM usage WHERE hour >= ? AND hour < ?
 GROUP BY account, region, function, begin, architecture, kind ORDER BY account, region, function, begin
 """
+
+_SNAPSHOTS: Final = 3  # the first version of the tables that has these columns, which are the last four
+
+
+def sums(version: int) -> str:
+    """Of what tables of this version count."""
+    return ", ".join(f"sum({name})" for name in Totals._fields[: None if version >= _SNAPSHOTS else -4])

@@ -22,7 +22,7 @@ from lamplighter.model.metering import (
     chunks_of,
     kind_of,
 )
-from lamplighter.model.usage import Initialized, Provisioned, Ran, Usage, billed
+from lamplighter.model.usage import Cached, Initialized, Provisioned, Ran, Restored, Usage, billed
 from lamplighter.store.contract import StoreFailed
 from lamplighter.store.usage import Owner, UsageLedger
 
@@ -46,11 +46,13 @@ class _Counter:
         self.dirty = False
         self.requests = self.chunks = self.billed = self.init = self.unnamed = 0
         self.memory = self.storage = self.streamed = self.provisioned = self.provisioned_memory = 0
+        self.restores = self.restored_memory = self.cached = self.cached_memory = 0
 
     def totals(self) -> Totals:
         return Totals(
             *(self.requests, self.chunks, self.billed, self.init, self.unnamed),
             *(self.memory, self.storage, self.streamed, self.provisioned, self.provisioned_memory),
+            *(self.restores, self.restored_memory, self.cached, self.cached_memory),
         )
 
 
@@ -79,7 +81,7 @@ class Meter(Loop):
     def observe(self, usage: Usage) -> None:
         if type(usage) is Ran:
             self._ran(usage)
-        elif isinstance(usage, Initialized | Provisioned):
+        elif isinstance(usage, Initialized | Provisioned | Restored | Cached):
             self._other(usage)
 
     def _ran(self, usage: Ran) -> None:
@@ -94,7 +96,7 @@ class Meter(Loop):
         counter.billed += time
         counter.memory += time * function.memory_size
         if usage.init is not None:
-            counter.init += time - billed(usage.duration)
+            counter.init += billed(usage.duration, usage.init) - billed(usage.duration)
         if function.ephemeral_storage > INCLUDED_STORAGE:
             counter.storage += time * (function.ephemeral_storage - INCLUDED_STORAGE)
         if usage.streamed > INCLUDED_STREAM:
@@ -106,17 +108,23 @@ class Meter(Loop):
             counter.dirty = True
             self._dirty.append(counter)
 
-    def _other(self, usage: Initialized | Provisioned) -> None:
+    def _other(self, usage: Initialized | Provisioned | Restored | Cached) -> None:
         function = usage.function
-        if isinstance(usage, Provisioned):
-            self._turn(usage.began)
-            counter = self._counter(function, kind_of(usage))
+        whole = usage.duration / 1000 if isinstance(usage, Initialized) else 0.0
+        self._turn(usage.began + whole)
+        counter = self._counter(function, kind_of(usage))
+        if isinstance(usage, Restored):
+            counter.restores += 1
+            counter.restored_memory += function.memory_size
+        elif isinstance(usage, Cached):
+            time = round(usage.seconds * 1000)
+            counter.cached += time
+            counter.cached_memory += time * function.memory_size
+        elif isinstance(usage, Provisioned):
             time = round(usage.concurrency * usage.seconds * 1000)
             counter.provisioned += time
             counter.provisioned_memory += time * function.memory_size
         else:
-            self._turn(usage.began + usage.duration / 1000)
-            counter = self._counter(function, kind_of(usage))
             time = usage.billed
             counter.unnamed += time
             counter.memory += time * function.memory_size

@@ -20,6 +20,8 @@ ITEMS: Final[Mapping[str, tuple[str, int]]] = {
     **{f"{name}.{architecture}": ("GB-s", _GB_SECOND) for name in _BY_ARCHITECTURE for architecture in _ARCHITECTURES},
     "ephemeral_storage": ("GB-s", _GB_SECOND),
     "streamed": ("GB", 1 << 30),
+    "snap_start_cache": ("GB-s", _GB_SECOND),
+    "snap_start_restore": ("GB", 1024),
 }
 _FREE: Final = ("requests", "gb_seconds", "streamed_gb")
 
@@ -64,6 +66,8 @@ def counted(key: Key, totals: Totals) -> Mapping[str, int]:
         f"provisioned_concurrency.{architecture}": totals.provisioned_memory,
         "ephemeral_storage": totals.storage,
         "streamed": totals.streamed,
+        "snap_start_cache": totals.cached_memory,
+        "snap_start_restore": totals.restored_memory,
     }
 
 

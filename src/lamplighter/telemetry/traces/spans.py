@@ -33,20 +33,21 @@ class Span:
 
 
 def of_invocation(ran: Ran, new_id: Callable[[], str]) -> list[Span]:
-    """The service's segment, the function's below it, and in that Initialization, Invocation and Overhead. Nothing for
-    an invocation that is not traced."""
+    """The service's segment, the function's below it, and in that Initialization (or Restore), Invocation and Overhead.
+    Nothing for an invocation that is not traced."""
     members: dict[str, str] = dict(_MEMBER.findall(ran.trace))
     trace, function_id = trace_id(members.get("Root", "")), members.get("Parent", "")
     if ran.above is None or trace is None:
         return []
     function, service_id = ran.function, new_id()
-    began, ended = ran.began - (ran.init or 0.0) / 1000, ran.began + ran.duration / 1000
+    before = ran.init if ran.restore is None else ran.restore.duration
+    began, ended = ran.began - (before or 0.0) / 1000, ran.began + ran.duration / 1000
     answered = ran.began + min(ran.duration, ran.duration if ran.answered is None else ran.answered) / 1000
     failure = None if ran.status == "success" else ran.error_type or _FAILURES.get(ran.status, "the runtime failed")
     name = function.id.name
     invocation: dict[str, Value] = {
         "faas.invocation_id": ran.request_id,
-        "faas.coldstart": ran.init is not None,
+        "faas.coldstart": before is not None,
         "cloud.resource_id": ran.invoked_arn,
     }
     spans = [
@@ -65,8 +66,9 @@ def of_invocation(ran: Ran, new_id: Callable[[], str]) -> list[Span]:
         Span(trace, new_id(), function_id, "Invocation", "internal", ran.began, answered, {}, failure),
         Span(trace, new_id(), function_id, "Overhead", "internal", answered, ended),
     ]
-    if ran.init is not None:
-        spans.insert(2, Span(trace, new_id(), function_id, "Initialization", "internal", began, ran.began))
+    if before is not None:
+        phase = "Initialization" if ran.restore is None else "Restore"
+        spans.insert(2, Span(trace, new_id(), function_id, phase, "internal", began, ran.began))
     return spans
 
 
