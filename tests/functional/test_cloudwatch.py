@@ -1,6 +1,7 @@
 """Metrics of a running service as tools see them: boto3, the AWS CLI, and what functions embed in their logs."""
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -121,7 +122,9 @@ def test_every_protocol_that_sdks_speak_is_understood(
             metrics.get_metric_data(MetricDataQueries=[], StartTime=now, EndTime=now)
         assert refused.value.response["Error"]["Code"] == "ValidationError"
         for wrong, code in (
-            ({"MetricName": "m"}, "MissingParameter"),
+            ({"MetricName": "m"}, "InvalidParameterCombination"),
+            *([({"MetricName": "m", "Value": math.nan}, "InvalidParameterValue")] if "cbor" in protocol else []),
+            ({"MetricName": "é" * 300, "Value": 1.0}, "InvalidParameterValue"),
             ({"MetricName": "m", "Values": [1.0], "Counts": [0.0]}, "InvalidParameterValue"),
         ):
             with pytest.raises(ClientError) as refused:
@@ -169,3 +172,15 @@ def test_the_aws_cli_reads_what_a_restarted_service_has_kept(data_dir: Path) -> 
         client = second.client("cloudwatch")
         assert total(client, "m", {}, "kept") == 5
         client.close()
+
+
+def test_a_request_beyond_a_megabyte_is_refused_as_on_aws(service: Service) -> None:
+    with closing(service.client("cloudwatch", disable_request_compression=True)) as metrics:
+        data = [
+            {"MetricName": f"m{number}", "Dimensions": [{"Name": "d", "Value": "x" * 1000}], "Value": 1.0}
+            for number in range(1000)
+        ]
+        with pytest.raises(ClientError, match=r"Request size \d{7} exceeded 1048576 bytes") as refused:
+            metrics.put_metric_data(Namespace="large", MetricData=data)
+        answer = refused.value.response
+        assert (answer["ResponseMetadata"]["HTTPStatusCode"], answer["Error"]["Code"]) == (413, "RequestEntityTooLarge")

@@ -40,12 +40,12 @@ class Dialect(Protocol):
     def response(self, name: str, plan: OperationPlan, output: Mapping[str, Any], request_id: str) -> Response: ...
 
     def refusal(self, error: ServiceError, request_id: str) -> Response:
-        """All that is the caller's fault is 400."""
+        """All that is the caller's fault is 400, but for 413."""
         ...
 
 
 def status_of(error: ServiceError) -> int:
-    return error.status if error.status >= 500 else 400
+    return error.status if error.status >= 500 or error.status == 413 else 400
 
 
 def _query_headers(error: ServiceError) -> tuple[tuple[str, str], ...]:

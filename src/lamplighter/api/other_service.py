@@ -29,7 +29,9 @@ class OtherService:
     """`prefix`: of X-Amz-Target, and the service's name in paths. `scope`: the service's in credential scopes.
     `refused`: its own code for input that breaks a constraint. `closing` is called when the service is about to stop,
     to end what would otherwise go on. `large`: operations whose responses are written outside of the event loop.
-    `namespace`: of XML, if the service is spoken to in the query protocol, too."""
+    `namespace`: of XML, if the service is spoken to in the query protocol, too. `outspoken`: operations that refuse in
+    their own words what breaks constraints. `limit`: raises what refuses a request for its size in bytes, given with
+    the operation's name."""
 
     def __init__(
         self,
@@ -44,6 +46,8 @@ class OtherService:
         scope: str | None = None,
         large: frozenset[str] = frozenset(),
         namespace: str | None = None,
+        outspoken: frozenset[str] = frozenset(),
+        limit: Callable[[str, int], None] = lambda name, size: None,
     ) -> None:
         self.prefix = prefix
         self.closing = closing
@@ -55,6 +59,8 @@ class OtherService:
         self._refused = refused
         self._scope = scope or name
         self._large = large
+        self._outspoken = outspoken
+        self._limit = limit
         self._plans: Mapping[str, OperationPlan] | None = None
         self._path = f"/service/{prefix}/operation/"
         self._spoken: Mapping[str, Dialect] = {"json": Json(), "cbor": Cbor()}
@@ -117,8 +123,9 @@ class OtherService:
                 f"The operation {name[:100]} is not available in this version of Lamplighter."
             )
         authorize(caller, self._name, name, "*")
+        self._limit(name, len(request.body))
         values: dict[str, Any] = plan.read(dialect.document(plan, body))
-        if plan.check is not None:
+        if plan.check is not None and name not in self._outspoken:
             failures: list[str] = []
             plan.check(values, "", failures)
             if failures:

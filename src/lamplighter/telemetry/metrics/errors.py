@@ -28,5 +28,10 @@ class ValidationError(MetricsError):
     query = "ValidationError"
 
 
+class RequestEntityTooLarge(MetricsError):
+    status = 413
+    query = "RequestEntityTooLarge"
+
+
 class InvalidNextToken(MetricsError):
     query = "InvalidNextToken"
