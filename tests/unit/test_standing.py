@@ -42,7 +42,8 @@ def test_those_of_a_burst_go_when_it_is_over_and_the_last_when_nobody_comes(cloc
     told: Any = SimpleNamespace(isolation="full")
     records: Any = SimpleNamespace(full=False)
     templates: Any = SimpleNamespace(held=[])
-    kept = Lines(told, records, {home.runtime: home}, templates)
+    no_tmps: Any = SimpleNamespace()
+    kept = Lines(told, records, {home.runtime: home}, templates, no_tmps)
     command = Command(("node",), {"WAITS": "1"})
 
     def let(seconds: float) -> int:
