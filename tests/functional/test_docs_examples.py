@@ -21,23 +21,26 @@ from support.service import Service, clean_environment
 
 CHECKOUT = Path(__file__).parents[2]
 PAGES = sorted([*CHECKOUT.glob("*.md"), *CHECKOUT.glob("docs/**/*.md")])
-WALKS = ("README.md", "docs/getting-started.md", "docs/logs.md")
+WALKS = ("README.md docs/metrics.md docs/bill.md", "docs/getting-started.md", "docs/logs.md")
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)(?:#[^)\s]*)?\)")
 TEST = re.compile(r"((?:tests|bench)/[\w/]+\.py)::(\w+)")
 DEADLINE = 120
 
 
-@pytest.mark.parametrize("page", WALKS)
-def test_the_examples_of_a_page_do_what_it_says(page: str, data_dir: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("pages", WALKS)
+def test_the_examples_of_pages_do_what_they_say(pages: str, data_dir: Path, tmp_path: Path) -> None:
     (tmp_path / ".lamplighter").symlink_to(data_dir)
     (tmp_path / ".venv" / "bin").parent.mkdir()
     (tmp_path / ".venv" / "bin").symlink_to(sysconfig.get_path("scripts"))
     with Service(data_dir) as service:
-        _walk(page, tmp_path, clean_environment(LAMPLIGHTER_PORT=str(service.port), AWS_PAGER=""))
+        variables = clean_environment(LAMPLIGHTER_PORT=str(service.port), AWS_PAGER="")
+        for page in pages.split():
+            variables = _walk(page, tmp_path, variables)
 
 
-def _walk(page: str, directory: Path, variables: dict[str, str]) -> None:
+def _walk(page: str, directory: Path, variables: dict[str, str]) -> dict[str, str]:
+    """The variables that the page leaves in the shell."""
     kept = directory / "variables"
     printed = ""
     for kind, text in BLOCK.findall((CHECKOUT / page).read_text()):
@@ -50,6 +53,7 @@ def _walk(page: str, directory: Path, variables: dict[str, str]) -> None:
         elif kind == "text" and printed:
             for line in text.splitlines():
                 assert line in printed, f"{page} says {line!r}, but this was printed:\n{printed}"
+    return variables
 
 
 def _run(command: list[str], directory: Path, variables: dict[str, str]) -> str:
