@@ -182,6 +182,7 @@ async def _serve(settings: Settings, directory: DataDirectory, on_ready: Callabl
         runtimes = catalogue.installed(Path(told.run_dir).with_name("runtimes.json"))
         sandboxes = await ServerSandboxes.launch(replace(told, runtimes=startup.sandbox_runtimes(runtimes)))
         stack.push_async_callback(sandboxes.close)
+        startup.say_what_does_not_hold(isolation, sandboxes.controllers)
         if isolation == "full":
             startup.give_root_away(directory)
         if told.reach is not None:

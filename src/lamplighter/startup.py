@@ -8,7 +8,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from pathlib import Path
 
 from lamplighter.control.role_policies import PoliciesUnusable, read_role_policies
@@ -17,7 +17,7 @@ from lamplighter.runtimes import catalogue, sdk
 from lamplighter.sandbox import privileges
 from lamplighter.sandbox.contract import Isolation
 from lamplighter.sandbox.messages import Configuration, Runtime
-from lamplighter.sandbox.probe import probe, way_out_works
+from lamplighter.sandbox.probe import probe, unheld, way_out_works
 from lamplighter.sandbox.reach import Reach, networks
 from lamplighter.settings import FILE_NAME, Settings, Tmp
 from lamplighter.store.directory import DataDirectory
@@ -79,6 +79,11 @@ def chosen_isolation(settings: Settings) -> Isolation:
             "Run only code you trust; `lamplighter doctor` says what this host lacks."
         )
     return chosen
+
+
+def say_what_does_not_hold(isolation: Isolation, controllers: Set[str]) -> None:
+    if sentences := unheld(isolation, controllers):
+        log.warning("With isolation %s, these promises don't hold here: %s.", isolation, "; ".join(sentences))
 
 
 def reach(settings: Settings, isolation: Isolation) -> Reach | None:

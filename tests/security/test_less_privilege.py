@@ -8,6 +8,7 @@ import platform
 import socket
 import tempfile
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -16,6 +17,7 @@ from lamplighter.sandbox.cgroup import WANTED
 from lamplighter.sandbox.contract import Isolation
 from lamplighter.sandbox.probe import Host
 from support.sandbox_server import Bench, Guest, descendants, serving, story
+from support.service import Service
 
 Attack = Callable[[Bench, Guest], Awaitable[bool]]
 HOST = Host("6.1.0", platform.machine(), True, "version 2", frozenset(WANTED), True, ())
@@ -68,6 +70,13 @@ def test_every_sentence_has_an_attack() -> None:
     said = {sentence for sentence in every if not sentence.startswith(NO_ATTACK)}
     assert all(sum(sentence.startswith(begin) for begin in ATTACKS) == 1 for sentence in said)
     assert len(said) == len(ATTACKS)
+
+
+@pytest.mark.parametrize("isolation", ["user", "none"])
+def test_the_log_of_a_start_says_it(isolation: Isolation, tmp_path: Path) -> None:
+    with Service(tmp_path / "data", "--isolation", isolation) as service:
+        said = service.log.read_text()
+    assert all(sentence in said for sentence in HOST.unheld(isolation))
 
 
 @pytest.mark.parametrize("isolation", [pytest.param("full", marks=pytest.mark.root), "user", "none"])

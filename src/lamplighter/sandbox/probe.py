@@ -7,7 +7,7 @@ so nothing it makes survives it. Call this while the process has one thread.
 import errno
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,8 +72,12 @@ class Host:
         return "full" if self.root else "user"
 
     def unheld(self, isolation: Isolation) -> tuple[str, ...]:
-        """The promises that this isolation does not keep on this host, one sentence each."""
-        return _UNHELD[isolation] + tuple(_UNLIMITED[name] for name in WANTED if name not in self.controllers)
+        return unheld(isolation, self.controllers)
+
+
+def unheld(isolation: Isolation, controllers: Set[str]) -> tuple[str, ...]:
+    """The promises that this isolation does not keep where only these of cgroup.WANTED can be had, a sentence each."""
+    return _UNHELD[isolation] + tuple(_UNLIMITED[name] for name in WANTED if name not in controllers)
 
 
 def probe() -> Host:

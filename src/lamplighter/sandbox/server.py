@@ -93,6 +93,8 @@ class Server:
             self._tidy()
             if _passed(self._tmps.due):
                 self._tmps.go_on()
+                if stock := self._tmps.again():
+                    self._selector.register(stock.channel, selectors.EVENT_READ, stock)
             if _passed(self._lines.due):
                 self._lines.refill()
                 self._tmps.refill()

@@ -47,6 +47,7 @@ class Stock:
     def __init__(self, channel: Channel, process: "subprocess.Popen[bytes]") -> None:
         self.channel = channel
         self.unable: str | None = None  # why none could be made, when this was tried last
+        self.gone = False  # its process died, which another may not
         self._process = process
         self._ready: dict[int, deque[tuple[int, int]]] = defaultdict(deque)  # by size: numbers and mounts
         self._coming: dict[int, int] = defaultdict(int)
@@ -109,8 +110,12 @@ class Stock:
     def receive(self) -> bool:
         """Take one packet. False: nothing more will come, so it is to `end`."""
         packet = self.channel.receive()
-        if packet is None or "unable" in packet[0]:
-            self.unable = packet[0]["unable"] if packet else self.unable or "the process for it has died"
+        if packet is None:
+            self.gone = self.unable is None
+            self.unable = self.unable or "the process for it has died; another is started"
+            return False
+        if "unable" in packet[0]:
+            self.unable = packet[0]["unable"]
             return False
         body, mounts = packet
         size = body["made"]
@@ -128,6 +133,15 @@ class Stock:
             with contextlib.suppress(OSError):
                 linux.unmount(place)
                 os.rmdir(place)
+
+    def lose(self) -> None:
+        """Those in use stay."""
+        self.end()
+        self._process.kill()
+
+    @property
+    def dead(self) -> bool:
+        return self._process.poll() is not None
 
     def close(self) -> None:
         """All of them have been dropped."""

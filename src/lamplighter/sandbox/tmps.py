@@ -16,6 +16,7 @@ from lamplighter.sandbox.stock import AGE, DiskTmp, Stock
 from lamplighter.sandbox.tmp import PLACE, HostTmp, MemoryTmp, Tmp
 
 TMP_LIMIT = 3.0  # seconds that a start waits for a disk
+AGAIN = 1.0  # seconds until a process that died is followed by another
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +47,13 @@ class Tmps:
         self._dying = dying
         self._waiting: deque[Waiting] = deque()
         self._refill_at: float | None = None
+        self._again_at: float | None = None
 
     @property
     def due(self) -> float | None:
         """When `go_on` is to be called, on the monotonic clock."""
-        due = [*([self._waiting[0].until] if self._waiting else []), *([self._refill_at] if self._refill_at else [])]
-        return min(due, default=None)
+        first = self._waiting[0].until if self._waiting else None
+        return min((due for due in (first, self._refill_at, self._again_at) if due is not None), default=None)
 
     def start(self, asked: Start, descriptors: list[int]) -> None:
         """Now, or when there is a /tmp for it. Takes the descriptors over then."""
@@ -110,8 +112,20 @@ class Tmps:
         return more
 
     def lost(self, stock: Stock) -> None:
-        stock.end()
+        stock.lose()
+        self._again_at = time.monotonic() + AGAIN if stock.gone else None
         self.go_on()
+
+    def again(self) -> Stock | None:
+        """Another in place of one that was lost, if it is time for it. What the other made may grow to its size now."""
+        if self._again_at is None or time.monotonic() < self._again_at:
+            return None
+        if not (self.stock and self.stock.dead and self._told.storage):
+            self._again_at = time.monotonic() + AGAIN
+            return None
+        self._again_at = None
+        self.stock = Stock.launch(self._told.storage)
+        return self.stock
 
     def refill(self) -> None:
         """Keep some ready."""
