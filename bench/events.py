@@ -13,6 +13,7 @@ import sqlite3
 import subprocess
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import monotonic, perf_counter, sleep
@@ -115,12 +116,26 @@ def fairness(stage: Stage) -> tuple[Samples, ...]:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """MB, in the service's own process and in all of them."""
+
+    service: float
+    everything: float
+
+    def most(self, other: "Held") -> "Held":
+        return Held(max(self.service, other.service), max(self.everything, other.everything))
+
+    def beyond(self, other: "Held") -> "Held":
+        return Held(self.service - other.service, self.everything - other.everything)
+
+
 def backlog(stage: Stage) -> tuple[Samples, ...]:
-    """With a million events waiting: memory of all processes above that without any, while they run; the start, after
-    an orderly end and after kill -9 in the middle of them; how long `lamplighter queue` takes."""
+    """With a million events waiting: memory above that without any, while they run; the start, after an orderly end and
+    after kill -9 in the middle of them; how long `lamplighter queue` takes."""
     number = (MILLION + RUN_MEANWHILE) // (10 if stage.quick else 1)
     (name,) = stage.names(1)
-    held: list[float] = []
+    held: list[Held] = []
     starts: dict[int, list[float]] = {0: [], number: []}
     again: list[float] = []
     looks: list[float] = []
@@ -130,7 +145,7 @@ def backlog(stage: Stage) -> tuple[Samples, ...]:
             _deploy(stage, data, {name: "handlers.echo"})
             _fill(data, name, waiting)
         for _ in range(stage.rounds):
-            memory: dict[int, float] = {}
+            memory: dict[int, Held] = {}
             for waiting in starts:
                 data = str(Path(place, str(waiting)))
                 with stage.own_service(data) as service:
@@ -143,11 +158,12 @@ def backlog(stage: Stage) -> tuple[Samples, ...]:
                         os.kill(service.pid, signal.SIGKILL)
             with stage.own_service(str(Path(place, str(number)))) as service:
                 again.append(service.seconds_to_ready)
-                memory[number] = max(memory[number], _most_held(service, stage.seconds))
-            held.append(memory[number] - memory[0])
+                memory[number] = memory[number].most(_most_held(service, stage.seconds))
+            held.append(memory[number].beyond(memory[0]))
     none = tuple(starts[0])
     return (
-        Samples(tuple(held)),
+        Samples(tuple(one.service for one in held)),
+        Samples(tuple(one.everything for one in held)),
         Samples(tuple(starts[number]), none),
         Samples(tuple(again), none),
         Samples(tuple(looks)),
@@ -206,11 +222,11 @@ def _wait_until_left(service: Service, number: int) -> None:
         sleep(0.02)
 
 
-def _most_held(service: Service, seconds: float) -> float:
-    """The most that all its processes hold in so many seconds, in MB."""
-    until, most = monotonic() + seconds, 0.0
+def _most_held(service: Service, seconds: float) -> Held:
+    """The most in so many seconds."""
+    until, most = monotonic() + seconds, Held(0, 0)
     while monotonic() < until:
-        most = max(most, megabytes(tree(service.pid)))
+        most = most.most(Held(megabytes([service.pid]), megabytes(tree(service.pid))))
         sleep(0.1)
     return most
 
