@@ -69,7 +69,7 @@ def test_after_hundreds_of_kills_every_acknowledged_event_has_come_to_its_end(tm
     assert len(unacknowledged) <= 3 * KILLS
 
 
-ROUNDS = 100
+ROUNDS = 40
 SOURCE = """
 import os
 
