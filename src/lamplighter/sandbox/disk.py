@@ -128,7 +128,7 @@ class Disk:
         length = size * MB + max(_LEAST, int(size * MB * _OVERHEAD))
         file = self._file(length)
         try:
-            # -F twice: a mount of an earlier one may have the same name, a descriptor's, and would be taken for this file.
+            # -F twice: an earlier mount may have the same name, a descriptor's, and would be taken for this file.
             options = ("-q", "-F", "-F", "-b", str(_BLOCK), "-O", _FEATURES, "-m", "0", "-I", "256", "-i", str(_INODES))
             subprocess.run(
                 (self._make, *options, "-E", "nodiscard,lazy_itable_init=1", f"/proc/self/fd/{file}"),
