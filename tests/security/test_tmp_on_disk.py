@@ -19,6 +19,7 @@ from lamplighter.sandbox.contract import Unfit
 from lamplighter.sandbox.disk import MB, Disk, Room
 from lamplighter.sandbox.stock import READY
 from lamplighter.sandbox.storage import LITTLE, MOST_RESERVED, RESERVE, allowance
+from lamplighter.sandbox.tmp import attach, detach
 from support.sandbox_server import Bench, children, serving, story, until
 
 pytestmark = pytest.mark.root
@@ -222,6 +223,23 @@ def test_what_one_may_hold_can_be_lowered_and_raised_while_it_is_used() -> None:
         for descriptor in (file, root):
             os.close(descriptor)
         image.close()
+
+
+def test_one_is_made_though_a_mounted_one_has_the_name_of_its_file() -> None:
+    with tempfile.TemporaryDirectory() as directory, contextlib.ExitStack() as end:
+        disk = Disk(directory)
+        image, place = disk.image(512), os.path.join(directory, "mounted")
+        end.callback(image.close)
+        attach(os.dup(image.mount), place)
+        end.callback(detach, place)
+        mounts = Path("/proc/self/mounts").read_text().splitlines()
+        (source,) = [line.split()[0] for line in mounts if line.split()[1] == place]
+        number = int(source.removeprefix("/proc/self/fd/"))
+        while (taken := os.open("/dev/null", os.O_RDONLY)) < number:
+            end.callback(os.close, taken)
+        os.close(taken)
+        assert taken == number, "the next file is to have this number"
+        disk.image(513).close()
 
 
 @given(
