@@ -6,16 +6,15 @@ making of it, or begins it. What goes wrong is for the first call to tell.
 """
 
 import asyncio
-import contextlib
 import heapq
 import logging
 from collections.abc import Awaitable, Callable
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from lamplighter.control.code import Code
 from lamplighter.model.errors import InvalidParameterValueException
 from lamplighter.model.functions import FunctionVersion
+from lamplighter.model.loop import Loop
 from lamplighter.sandbox.contract import SandboxError
 from lamplighter.store.contract import BlobDamaged, Functions
 from lamplighter.worker.initializing import InitFailed
@@ -26,7 +25,7 @@ _PAGE: Final = 50
 _log = logging.getLogger(__name__)
 
 
-class Rebuilding:
+class Rebuilding(Loop):
     """`initialize`: has a template of a version. `short`: whether the host's memory is. Use as an async context
     manager."""
 
@@ -45,19 +44,9 @@ class Rebuilding:
         self._region = region
         self._initialize = initialize
         self._short = short
-        self._task: asyncio.Task[None] | None = None
 
-    async def __aenter__(self) -> Self:
-        self._task = asyncio.get_running_loop().create_task(self.run())
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+    async def _go_on(self) -> None:
+        await self.run()
 
     async def run(self) -> None:
         for function in await self._newest():
