@@ -16,7 +16,7 @@ from lamplighter.neighbours.sns import Sns
 from lamplighter.neighbours.sqs import Sqs
 from lamplighter.neighbours.wire import Endpoint
 from lamplighter.sandbox.inside import SERVICE_API
-from lamplighter.settings import Settings
+from lamplighter.settings.choices import Settings
 from lamplighter.store.credentials import Credentials
 from lamplighter.telemetry.traces.exporter import Post
 

@@ -19,7 +19,8 @@ from lamplighter.sandbox.contract import Isolation
 from lamplighter.sandbox.messages import Configuration, Runtime
 from lamplighter.sandbox.probe import probe, unheld, way_out_works
 from lamplighter.sandbox.reach import Reach, networks
-from lamplighter.settings import FILE_NAME, Settings, Tmp
+from lamplighter.settings.choices import Settings, Tmp
+from lamplighter.settings.reading import FILE_NAME
 from lamplighter.store.directory import DataDirectory
 
 log = logging.getLogger("lamplighter")

@@ -12,7 +12,7 @@ import traceback
 from pathlib import Path
 
 from lamplighter.app import serve
-from lamplighter.settings import Settings
+from lamplighter.settings.choices import Settings
 
 
 def say(line: str) -> None:

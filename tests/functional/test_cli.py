@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lamplighter.cli.commands import COMMANDS
-from lamplighter.settings import OPTIONS
+from lamplighter.settings.options import OPTIONS
 from lamplighter.store.credentials import load_or_make
 from support.functions import PYTHON
 from support.service import clean_environment, run

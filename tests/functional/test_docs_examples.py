@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from lamplighter.api.unavailable import UNAVAILABLE
-from lamplighter.settings import OPTIONS, read_settings
+from lamplighter.settings.options import OPTIONS
+from lamplighter.settings.reading import read_settings
 from support.service import Service, clean_environment
 
 CHECKOUT = Path(__file__).parents[2]

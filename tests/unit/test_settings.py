@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lamplighter.settings import OPTIONS, Settings, SettingsError, is_loopback, read_settings, standard_data_dir
+from lamplighter.settings.choices import Settings
+from lamplighter.settings.options import OPTIONS
+from lamplighter.settings.reading import SettingsError, is_loopback, read_settings, standard_data_dir
 
 EXAMPLES = {
     "host": ("127.0.0.2", "127.0.0.2"),

@@ -18,7 +18,7 @@ from lamplighter.runtimes.interpreters import InstalledRuntime, installed
 from lamplighter.sandbox.cgroup import WANTED
 from lamplighter.sandbox.contract import Isolation
 from lamplighter.sandbox.probe import Finding, Host, disk_for_tmp, probe
-from lamplighter.settings import IsolationChoice
+from lamplighter.settings.choices import IsolationChoice
 
 NAMES = {  # what controllers are good for
     "memory": "limits for memory",

@@ -1,4 +1,4 @@
-"""Flags made from the table in `settings.py`, so that flag, variable and key in the file can't drift apart."""
+"""Flags made from the table in `settings/options.py`, so that flag, variable and key in the file can't drift apart."""
 
 import os
 from collections.abc import Callable
@@ -6,7 +6,9 @@ from typing import Any, TypeVar
 
 import click
 
-from lamplighter.settings import CONFIG_FLAG, CONFIG_VARIABLE, OPTIONS, Settings, SettingsError, read_settings
+from lamplighter.settings.choices import Settings
+from lamplighter.settings.options import OPTIONS
+from lamplighter.settings.reading import CONFIG_FLAG, CONFIG_VARIABLE, SettingsError, read_settings
 
 F = TypeVar("F", bound=Callable[..., object])
 

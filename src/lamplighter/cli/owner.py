@@ -17,7 +17,7 @@ import orjson
 from lamplighter.cli.options import Misuse, Refusal, settings_of, settings_options
 from lamplighter.model.clock import SystemClock
 from lamplighter.neighbours.signing import Keys, sign
-from lamplighter.settings import Settings
+from lamplighter.settings.choices import Settings
 from lamplighter.store.credentials import CredentialsUnusable, load
 
 DEADLINE = 30.0  # seconds for an answer

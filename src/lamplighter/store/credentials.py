@@ -6,6 +6,7 @@ with LKIA, so that nobody takes a leaked one for a key of AWS.
 
 import base64
 import contextlib
+import hashlib
 import json
 import os
 import re
@@ -27,6 +28,10 @@ class CredentialsUnusable(Exception):
 class Credentials:
     access_key_id: str
     secret_access_key: str = field(repr=False)
+
+    def derived(self, purpose: str) -> bytes:
+        """A secret for one purpose, as lasting as these, from which they can't be told back."""
+        return hashlib.blake2b(purpose.encode(), key=self.secret_access_key.encode()[:64]).digest()
 
 
 def generate() -> Credentials:

@@ -17,7 +17,7 @@ from functional.recorded.support import (
     refusal,
     replays,
 )
-from lamplighter.settings import OPTIONS
+from lamplighter.settings.options import OPTIONS
 from support.service import Service
 
 SETTING = "s3_endpoint"
