@@ -1,5 +1,6 @@
 """What tests of every kind may stand on."""
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -10,6 +11,8 @@ from support.neighbours import Neighbours, serving_neighbours
 # A busy machine is no failure: neither an example nor making one has a time.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
+# A shell that starts tests in the background has them ignore SIGINT, and so would all that they start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
