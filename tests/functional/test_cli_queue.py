@@ -1,4 +1,5 @@
-"""`lamplighter queue`: what waits, is retried or died, whether or not somebody serves the data directory."""
+"""`lamplighter queue`: what waits, is retried or died, whether or not somebody serves the data directory, and from
+another machine."""
 
 import asyncio
 import json
@@ -18,7 +19,8 @@ from lamplighter.model.events import Event
 from lamplighter.store.database import Database
 from lamplighter.store.directory import DataDirectory
 from lamplighter.store.events import SqliteEventQueue
-from support.service import run
+from support.functions import deploy_with
+from support.service import Service, run
 
 HELLO = "invoke:arn:aws:lambda:us-east-1:000000000000:function:hello"
 FAILING = "invoke:arn:aws:lambda:us-east-1:000000000000:function:failing"
@@ -127,6 +129,32 @@ def test_a_file_that_is_no_database_is_told(tmp_path: Path) -> None:
     done = run("queue", "--data-dir", str(tmp_path))
     assert done.returncode == 1
     assert "cannot be read: file is not a database" in done.stderr
+
+
+def test_another_machine_is_told_the_same(service: Service, client: Any) -> None:
+    name = deploy_with(client, "def handler(event, context):\n    raise ValueError('asked for')")
+    arn = client.get_function(FunctionName=name)["Configuration"]["FunctionArn"]
+    for _ in range(3):  # they fail, and are tried again after a minute
+        client.invoke(FunctionName=name, InvocationType="Event", Payload=b'{"n": 1}')
+
+    def rows(*options: str, **variables: str) -> list[dict[str, Any]]:
+        done = run("queue", "--json", *options, **variables)
+        assert (done.returncode, done.stderr) == (0, "")
+        return [each for each in json.loads(done.stdout) if each["arn"] == arn]
+
+    elsewhere = {"HOME": "/nonexistent", **service.environment()}  # the data directory is not at hand
+    deadline = SystemClock().monotonic() + 30
+    while (here := rows("--data-dir", str(service.data_dir)))[0]["retrying"] < 3:
+        assert SystemClock().monotonic() < deadline
+    there = rows("--endpoint-url", service.url, **elsewhere)
+    for row in (*here, *there):
+        assert 0 < row.pop("next_seconds") <= 61
+        assert 0 <= row.pop("oldest_seconds") < 61
+    assert there == here
+    assert (there[0]["waiting"], there[0]["retrying"], there[0]["bytes"]) == (0, 3, 24)
+    table = run("queue", **elsewhere)
+    assert f"function {name}" in table.stdout
+    client.delete_function(FunctionName=name)
 
 
 def test_ages_and_sizes_are_short() -> None:

@@ -124,12 +124,15 @@ def get(service: Service, path: str, secret: str | None) -> tuple[int, dict[str,
 @pytest.mark.parametrize(("path", "secret", "status"), [("", None, 403), ("", "x" * 40, 403), ("/more", "", 404)])
 def test_nobody_else_is_told(service: Service, path: str, secret: str | None, status: int) -> None:
     assert "functions" in get(service, "/_lamplighter/state", "")[1]
+    assert "rows" in get(service, "/_lamplighter/queues", "")[1]
+    if not path:
+        assert get(service, "/_lamplighter/queues", secret)[0] == status
     found, answer = get(service, f"/_lamplighter/state{path}", secret)
     assert found == status
     assert "functions" not in answer
 
 
-@pytest.mark.parametrize("command", [("top", "--once"), ("bill",)])
+@pytest.mark.parametrize("command", [("top", "--once"), ("bill",), ("queue",)])
 def test_a_service_that_is_not_there_or_refuses_is_said_in_a_sentence(
     service: Service, command: tuple[str, ...]
 ) -> None:

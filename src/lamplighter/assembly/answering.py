@@ -27,6 +27,7 @@ from lamplighter.api.owner import OwnersPages
 from lamplighter.api.permissions import PermissionOperations
 from lamplighter.api.protocol import Wire
 from lamplighter.api.provisioned import ProvisionedOperations
+from lamplighter.api.queues import QUEUES, WaitingEvents
 from lamplighter.api.recursion import RecursionOperations
 from lamplighter.api.runtime_management import RuntimeManagementOperations
 from lamplighter.api.scaling import ScalingOperations
@@ -100,6 +101,7 @@ def front_door(
                 running.worker, running.limits, told.activity, settings.account_concurrency, waiting(stores), clock
             ),
             USAGE: MonthlyUsage(None if told.meter is None else told.meter.flush, partial(used, stores.directory)),
+            QUEUES: WaitingEvents(partial(queues, stores.directory.events), clock),
         },
     )
     services = [
@@ -123,7 +125,7 @@ def front_door(
         | InvokeStreamOperation(running.invoker, ids, partial(Pace, clock)).operations()
         | _control_plane(settings, owned, stores, told, running, runtimes, downloads, allows, clock),
         InvokeApi(wire, running.invoker, ids, settings.region, told.acceptance.accept),
-        {DOWNLOADS: downloads, HEALTH: health, READY: health, STATE: pages, USAGE: pages},
+        {DOWNLOADS: downloads, HEALTH: health, READY: health, STATE: pages, USAGE: pages, QUEUES: pages},
         clock,
         ids,
         settings.region,

@@ -1,42 +1,43 @@
-"""`lamplighter queue`: what waits, is retried or died, read from the data directory, so the service need not answer."""
+"""`lamplighter queue`: what waits, is retried or died, read from a data directory of this machine, so that its service
+need not answer, or told by the service of another machine."""
 
 import json
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
 import click
 from rich.console import Console
 from rich.table import Table
 
-from lamplighter.cli.options import Refusal, settings_of, settings_options
+from lamplighter.cli.options import Refusal, settings_of
+from lamplighter.cli.owner import Flags, Owner, elsewhere, service_options, without_endpoint
 from lamplighter.model.clock import SystemClock
 from lamplighter.store.contract import QueueCounts
 from lamplighter.store.directory import DataDirectory
 from lamplighter.store.looking import CannotLook, Queues, queues
 
-KINDS = {"invoke": "function", "deliver": "target"}
+PATH: Final = "/_lamplighter/queues"
+KINDS: Final = {"invoke": "function", "deliver": "target"}
 
 
 @click.command(short_help="Show the events that wait, are retried or died.")
-@settings_options("data_dir")
 @click.option("--json", "as_json", is_flag=True, help="For programs: one JSON array, ages in seconds.")
+@service_options("data_dir")
 def queue(as_json: bool, **flags: str | None) -> None:
     """Show the asynchronous events that the service keeps: for each function those that wait for a first attempt and
     for another one, and for each destination and dead-letter queue those that are still to be brought there.
 
     Died are events that ended without success since the data directory was made, by reason. The age is that of the
-    oldest event. The service may run or not.
+    oldest event. A service of this machine may run or not; one of another must.
 
     \b
     Examples:
       lamplighter queue
       watch lamplighter queue --data-dir /srv/lamplighter
       lamplighter queue --json | jq '.[] | select(.oldest_seconds > 3600)'
+      lamplighter queue --endpoint-url https://lambda.example
     """
-    try:
-        found = queues(DataDirectory(settings_of(dict(flags)).data_dir).events)
-    except CannotLook as error:
-        raise Refusal(error) from None
-    now = SystemClock().now()
+    found, now = _look(flags)
     if as_json:
         click.echo(json.dumps([_as_json(counts, found, now) for counts in found.counts], indent=2))
         return
@@ -45,6 +46,24 @@ def queue(as_json: bool, **flags: str | None) -> None:
         console.print("No event waits, and none has died.")
         return
     console.print(_table(found, now))
+
+
+def _look(flags: Flags) -> tuple[Queues, float]:
+    """What there is, and the time then by the clock that its times are by. Raises Misuse or Refusal."""
+    there = elsewhere(flags)
+    if there is not None:
+        return _told(Owner(there).page(PATH))
+    try:
+        found = queues(DataDirectory(settings_of(without_endpoint(flags)).data_dir).events)
+    except CannotLook as error:
+        raise Refusal(error) from None
+    return found, SystemClock().now()
+
+
+def _told(answer: Mapping[str, Any]) -> tuple[Queues, float]:
+    if answer["names"] != list(QueueCounts._fields):
+        raise Refusal("The service is of another release: it counts other things. Use the command of that release.")
+    return Queues([QueueCounts(*row) for row in answer["rows"]], answer["due"]), answer["at"]
 
 
 def _table(found: Queues, now: float) -> Table:
