@@ -261,6 +261,19 @@ def test_a_subscription_brings_matching_events_to_a_function(
         "Could not execute the lambda function"
         in refused(logs.put_subscription_filter, **{**subscription, "destinationArn": arn + "x"})[1]
     )
+    for principal, source in (  # another service, and another group: neither is this one's permission
+        ("sns.amazonaws.com", f"arn:aws:logs:us-east-1:000000000000:log-group:{group}:*"),
+        ("logs.us-east-1.amazonaws.com", "arn:aws:logs:us-east-1:000000000000:log-group:/another:*"),
+        ("logs.eu-west-1.amazonaws.com", f"arn:aws:logs:us-east-1:000000000000:log-group:{group}:*"),
+    ):
+        assert refused(logs.put_subscription_filter, **subscription) == (
+            "InvalidParameterException",
+            "Could not execute the lambda function. Make sure you have given CloudWatch Logs permission to execute "
+            "your function.",
+        )
+        allow(client, name, principal, source)
+    assert "Could not execute" in refused(logs.put_subscription_filter, **subscription)[1]
+    allow(client, name, "logs.us-east-1.amazonaws.com", f"arn:aws:logs:us-east-1:000000000000:log-group:{group}:*")
     logs.put_subscription_filter(**subscription)
     (described,) = logs.describe_subscription_filters(logGroupName=group)["subscriptionFilters"]
     assert {**subscription, "distribution": "ByLogStream"}.items() <= described.items()
@@ -282,6 +295,42 @@ def test_a_subscription_brings_matching_events_to_a_function(
     assert [each["id"] for each in event["logEvents"]] == ids
     logs.delete_subscription_filter(logGroupName=group, filterName="errors")
     assert not logs.describe_subscription_filters(logGroupName=group)["subscriptionFilters"]
+
+
+def allow(client: Any, name: str, principal: str, source: str, **more: str) -> None:
+    client.add_permission(
+        FunctionName=name,
+        StatementId=f"s{time.monotonic_ns()}",
+        Action="lambda:InvokeFunction",
+        Principal=principal,
+        SourceArn=source,
+        **more,
+    )
+
+
+def test_a_subscription_ends_to_bring_when_its_permission_is_taken_away(
+    client: Any, logs: Any, group: str, deploy: Callable[..., str], service: Service
+) -> None:
+    name = deploy(SOURCE)
+    client.publish_version(FunctionName=name)
+    arn = client.create_alias(FunctionName=name, Name="live", FunctionVersion="1")["AliasArn"]
+    source = f"arn:aws:logs:us-east-1:000000000000:log-group:{group}:*"
+    subscription = {"logGroupName": group, "filterName": "all", "filterPattern": "", "destinationArn": arn}
+    allow(client, name, "logs.amazonaws.com", source)  # of the function, not of the alias
+    assert "Could not execute" in refused(logs.put_subscription_filter, **subscription)[1]
+    allow(client, name, "logs.amazonaws.com", source, Qualifier="live")
+    logs.put_subscription_filter(**subscription)
+    (statement,) = json.loads(client.get_policy(FunctionName=name, Qualifier="live")["Policy"])["Statement"]
+    client.remove_permission(FunctionName=name, StatementId=statement["Sid"], Qualifier="live")
+    logs.create_log_stream(logGroupName=group, logStreamName="s")
+    put(logs, group, "s", "kept out")
+    within(lambda: f"log-group:{group} are not brought to {arn}" in service.log.read_text(), "it is told")
+    allow(client, name, "logs.amazonaws.com", source, Qualifier="live")
+    put(logs, group, "s", "let in")
+    log_group = f"/aws/lambda/{name}"
+    within(lambda: logs.describe_log_groups(logGroupNamePrefix=log_group)["logGroups"], "it was called")
+    (line,) = within(lambda: messages(logs, log_group, filterPattern="delivered"), "what came then was delivered")
+    assert "let in" in line and "kept out" not in line
 
 
 def test_live_tail_sends_what_comes(logs: Any, group: str) -> None:

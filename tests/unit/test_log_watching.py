@@ -58,9 +58,10 @@ async def test_a_flood_comes_to_a_subscription_in_deliveries_of_bounded_size(tmp
     subscription = {"filterPattern": "", "destinationArn": TARGET}
     await archive.create(About(*ID, 0, subscriptions={"all": subscription}))
     delivered: list[bytes] = []
+    source_arn = About(*ID, 0).arn
 
-    async def deliver(target: str, payload: bytes) -> None:
-        assert target == TARGET
+    async def deliver(target: str, source: str, payload: bytes) -> None:
+        assert (target, source) == (TARGET, source_arn)
         delivered.append(payload)
 
     lines = [b"%d\n" % number for number in range(20_000)]

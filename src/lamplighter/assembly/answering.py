@@ -42,7 +42,7 @@ from lamplighter.api.usage import USAGE, MonthlyUsage
 from lamplighter.api.versions import VersionOperations
 from lamplighter.assembly.running import Running
 from lamplighter.assembly.stores import Stores
-from lamplighter.assembly.telemetry import Telemetry
+from lamplighter.assembly.telemetry import Telemetry, lets_logs
 from lamplighter.control.account import Account
 from lamplighter.control.aliases import Aliases
 from lamplighter.control.code_signing import CodeSigning
@@ -61,7 +61,6 @@ from lamplighter.control.tags import Tags
 from lamplighter.control.target_permissions import Allows
 from lamplighter.control.urls import Urls
 from lamplighter.control.versions import Versions
-from lamplighter.events import envelope
 from lamplighter.invoke.pace import Pace
 from lamplighter.model.clock import SystemClock
 from lamplighter.model.ids import Ids
@@ -109,7 +108,7 @@ def front_door(
             told.archive,
             clock,
             told.intake.flush,
-            partial(_runs, stores),
+            partial(lets_logs, stores),
             _verify(settings, owned, sessions, clock, LOGS),
             settings.region,
         )
@@ -188,11 +187,6 @@ def waiting(stores: Stores) -> Callable[[], Sequence[QueueCounts]]:
             return ()
 
     return count
-
-
-async def _runs(stores: Stores, arn: str) -> bool:
-    id, _ = envelope.function_of(arn)
-    return await stores.functions.serving(id) is not None
 
 
 def _known_runtimes(settings: Settings, runtimes: Mapping[str, catalogue.InstalledRuntime]) -> Runtimes:

@@ -1,5 +1,6 @@
 """What is told of what runs: logs, metrics, metering and traces, each only where it is wanted."""
 
+import logging
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from functools import partial
 
 from lamplighter import endpoints
 from lamplighter.assembly.stores import Stores
+from lamplighter.control.service_permissions import ServiceCall, may_invoke
 from lamplighter.events import envelope
 from lamplighter.events.accept import Acceptance
 from lamplighter.events.contract import Measure
@@ -28,6 +30,8 @@ from lamplighter.telemetry.metrics.collector import Collector
 from lamplighter.telemetry.metrics.embedded import Embedded
 from lamplighter.telemetry.metrics.store import MetricStore
 from lamplighter.telemetry.traces.exporter import Exporter
+
+_log = logging.getLogger("lamplighter")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,7 @@ async def _logs(
     stack: AsyncExitStack,
     stores: Stores,
     clock: Clock,
-    deliver: Callable[[str, bytes], Awaitable[None]],
+    deliver: Callable[[str, str, bytes], Awaitable[None]],
     embedded: Embed | None,
 ) -> tuple[Archive, Intake]:
     try:
@@ -95,12 +99,20 @@ async def _logs(
     return archive, intake
 
 
-async def _deliver_log(stores: Stores, acceptance: Acceptance, ids: Ids, arn: str, payload: bytes) -> None:
-    """Log events to a function that subscribes to them."""
-    id, _ = envelope.function_of(arn)
-    function = await stores.functions.serving(id)
-    if function is not None:
-        await acceptance.accept(function, Invocation(ids.request_id(), payload, arn, ids.trace()))
+async def lets_logs(stores: Stores, arn: str, source: str) -> bool:
+    """Whether there is such a function, and its policy lets events of this log group (its ARN) be brought to it."""
+    id, qualifier = envelope.function_of(arn)
+    service = ServiceCall((f"logs.{id.region}.amazonaws.com", "logs.amazonaws.com"), f"{source}:*", id.account)
+    return await stores.functions.serving(id) is not None and may_invoke(stores.records, id, qualifier, service)
+
+
+async def _deliver_log(stores: Stores, acceptance: Acceptance, ids: Ids, arn: str, source: str, payload: bytes) -> None:
+    """Log events to a function that subscribes to them, while its policy lets them in."""
+    function = await stores.functions.serving(envelope.function_of(arn)[0])
+    if function is None or not await lets_logs(stores, arn, source):
+        _log.warning("logs of %s are not brought to %s: it is gone, or its policy does not let them in", source, arn)
+        return
+    await acceptance.accept(function, Invocation(ids.request_id(), payload, arn, ids.trace()))
 
 
 def _measure(activity: Activity, metrics: Collector | None) -> Measure:

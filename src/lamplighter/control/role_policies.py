@@ -13,6 +13,8 @@ from typing import Any, Final, cast
 
 import orjson
 
+from lamplighter.control.wildcards import expression
+
 ELEMENTS: Final = {"Version", "Id", "Statement"}
 ROLE: Final = re.compile(r"arn:aws[a-zA-Z-]*:iam::\d{12}:role/[\w+=,.@/-]+", re.ASCII)
 OF_STATEMENT: Final = {"Sid", "Effect", "Action", "NotAction", "Resource", "NotResource"}
@@ -101,12 +103,7 @@ def _patterns(statement: dict[str, Any], element: str, flags: int = 0) -> _Patte
         raise ValueError(f"has a statement whose {element} is not a text")
     if any("${" in text for text in texts):
         raise ValueError("has a statement with policy variables (${…}), which are not known here")
-    return _Patterns(tuple(re.compile(_expression(text), flags | re.DOTALL) for text in texts), but in statement)
-
-
-def _expression(text: str) -> str:
-    """IAM's two wildcards: * is any text, ? one character."""
-    return "".join({"*": ".*", "?": "."}.get(each, re.escape(each)) for each in re.sub(r"\*+", "*", text))
+    return _Patterns(tuple(re.compile(expression(text), flags | re.DOTALL) for text in texts), but in statement)
 
 
 def _object(given: Any, known: set[str], otherwise: str) -> dict[str, Any]:

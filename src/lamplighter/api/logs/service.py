@@ -8,7 +8,7 @@ from lamplighter.api.logs.events import EventOperations
 from lamplighter.api.logs.groups import GroupOperations
 from lamplighter.api.logs.live_tail import LiveTailOperation
 from lamplighter.api.logs.streams import StreamOperations
-from lamplighter.api.logs.subscriptions import SubscriptionOperations
+from lamplighter.api.logs.subscriptions import Lets, SubscriptionOperations
 from lamplighter.api.other_service import OtherService
 from lamplighter.model.clock import Clock
 from lamplighter.telemetry.logs.archive import Archive
@@ -23,17 +23,17 @@ def logs_service(
     archive: Archive,
     clock: Clock,
     flush: Callable[[], Awaitable[None]],
-    runs: Callable[[str], Awaitable[bool]],
+    lets: Lets,
     verify: Callable[[Request], Caller],
     region: str,
 ) -> OtherService:
-    """`flush`: what functions have written is in the archive when it returns; `runs`: is there such a function."""
+    """`flush`: what functions have written is in the archive when it returns; `lets`: see subscriptions."""
     live_tail = LiveTailOperation(archive, clock)
     operations: dict[str, Any] = {
         **GroupOperations(archive, clock, flush).operations(),
         **StreamOperations(archive, flush).operations(),
         **EventOperations(archive, clock, flush).operations(),
-        **SubscriptionOperations(archive, clock, runs).operations(),
+        **SubscriptionOperations(archive, clock, lets).operations(),
         **live_tail.operations(),
     }
     return OtherService(

@@ -22,13 +22,15 @@ Members = dict[str, Any]
 MOST: Final = 2  # of one group
 
 
-class SubscriptionOperations:
-    """`runs`: whether there is such a function (by ARN)."""
+# Whether the function of the first ARN is there and lets events of the log group of the other be brought to it.
+Lets = Callable[[str, str], Awaitable[bool]]
 
-    def __init__(self, archive: Archive, clock: Clock, runs: Callable[[str], Awaitable[bool]]) -> None:
+
+class SubscriptionOperations:
+    def __init__(self, archive: Archive, clock: Clock, lets: Lets) -> None:
         self._archive = archive
         self._clock = clock
-        self._runs = runs
+        self._lets = lets
 
     def operations(self) -> Mapping[str, Operation]:
         return {
@@ -49,7 +51,9 @@ class SubscriptionOperations:
             raise InvalidParameterException(
                 "The log group provided is reserved for the function logs of the destination function."
             )
-        if (function.account, function.region) != (call.account, call.region) or not await self._runs(target):
+        source = await self._archive.look(id, lambda group: group.about.arn)
+        here = (function.account, function.region) == (call.account, call.region)
+        if not here or not await self._lets(target, source):
             raise InvalidParameterException(
                 "Could not execute the lambda function. Make sure you have given CloudWatch Logs permission to execute "
                 "your function."

@@ -80,16 +80,19 @@ class LiveTail:
 
 
 class _Delivery(NamedTuple):
+    """`target`, `source`: the ARNs of the function and the group."""
+
     target: str
+    source: str
     payload: bytes
 
 
 class Subscriptions:
     """Brings what matches a group's subscription filters to functions. Use as an async context manager.
 
-    `deliver`: an event to a function, by its ARN; durable when it returns."""
+    `deliver`: an event to a function, by its ARN, from a group, by its ARN; durable when it returns."""
 
-    def __init__(self, archive: Archive, deliver: Callable[[str, bytes], Awaitable[None]]) -> None:
+    def __init__(self, archive: Archive, deliver: Callable[[str, str, bytes], Awaitable[None]]) -> None:
         self._archive = archive
         self._deliver = deliver
         self._patterns: dict[str, Pattern] = {}
@@ -114,7 +117,8 @@ class Subscriptions:
             for each in written:
                 for part in _parts(events_of(each, now, pattern)):
                     payload = _payload(about, each.events.stream, name, part)
-                    self._loop.call_soon_threadsafe(self._put, _Delivery(subscription["destinationArn"], payload))
+                    delivery = _Delivery(subscription["destinationArn"], about.arn, payload)
+                    self._loop.call_soon_threadsafe(self._put, delivery)
 
     def _pattern(self, text: str) -> Pattern:
         known = self._patterns.get(text)
