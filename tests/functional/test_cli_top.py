@@ -74,6 +74,14 @@ def test_names_are_shown_as_they_are() -> None:
     assert line == ["f", "1", "1", "1.0", "1.0", "ms", "1.0", "ms", "30", "of", "128", "MB"]
 
 
+def test_a_narrow_terminal_has_room_for_names() -> None:
+    console = Console(width=80, record=True, highlight=False, markup=False)
+    after = state({"8": 10}, 110.0)
+    after["functions"][0]["name"] = "orders"
+    console.print(shown(compared(state({}), after)))
+    assert "\norders " in console.export_text()
+
+
 def asked(service: Service) -> dict[str, Any]:
     """As another machine would: the data directory is not at hand."""
     done = run("top", "--once", "--format", "json", HOME="/nonexistent", **service.environment())

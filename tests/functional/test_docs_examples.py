@@ -22,7 +22,7 @@ from support.service import Service, clean_environment
 
 CHECKOUT = Path(__file__).parents[2]
 PAGES = sorted([*CHECKOUT.glob("*.md"), *CHECKOUT.glob("docs/**/*.md")])
-WALKS = ("README.md docs/metrics.md docs/bill.md", "docs/getting-started.md", "docs/logs.md")
+WALKS = ("README.md docs/metrics.md docs/bill.md", "docs/getting-started.md", "docs/watching.md docs/logs.md")
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)(?:#[^)\s]*)?\)")
 TEST = re.compile(r"((?:tests|bench)/[\w/]+\.py)::(\w+)")

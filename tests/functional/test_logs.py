@@ -552,6 +552,79 @@ def test_the_aws_cli_tails_and_follows(
         following.stdout.close()
 
 
+def test_what_asks_as_sam_and_the_aws_cli_2_do_misses_and_repeats_nothing(logs: Any, group: str) -> None:
+    """SAM goes on a millisecond after the newest event; the AWS CLI at it, knowing by ids which it has shown."""
+    written = [f"{number}" for number in range(30)]
+    by_sam: list[str] = []
+    by_cli: dict[str, str] = {}
+    sam_from = cli_from = int(time.time() * 1000) - 60_000  # noqa: TID251
+
+    def pages(start: int) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        asked: dict[str, Any] = {"logGroupName": group, "interleaved": True, "startTime": start}
+        while True:
+            answer = logs.filter_log_events(**asked, limit=4)
+            found += answer["events"]
+            if not (token := answer.get("nextToken")):
+                return found
+            asked["nextToken"] = token
+
+    with pytest.raises(logs.exceptions.ResourceNotFoundException):  # until it is called the first time
+        logs.filter_log_events(logGroupName=group + "-none", interleaved=True, startTime=sam_from)
+    for stream in ("a", "b"):
+        logs.create_log_stream(logGroupName=group, logStreamName=stream)
+    for count in range(0, 30, 10):
+        put(logs, group, "ab"[count // 10 % 2], *written[count : count + 10], at=count / 50)  # each behind those before
+        for event in pages(sam_from):
+            by_sam.append(event["message"])
+            sam_from = max(sam_from, event["timestamp"] + 1)
+        for event in pages(cli_from):
+            by_cli[event["eventId"]] = event["message"]
+            cli_from = max(cli_from, event["timestamp"])
+    assert by_sam == written
+    assert list(by_cli.values()) == written
+    last = pages(cli_from)
+    assert [event["message"] for event in last] == ["29"]
+    assert last[0]["eventId"] in by_cli
+
+
+def test_a_time_that_ends_before_it_begins_has_no_events(logs: Any, group: str) -> None:
+    logs.create_log_stream(logGroupName=group, logStreamName="s")
+    put(logs, group, "s", "x")
+    begin = int(time.time() * 1000) + 60_000  # noqa: TID251
+    for end, expected in ((begin - 120_000, []), (begin, [])):
+        asked = {"logGroupName": group, "startTime": begin, "endTime": end}
+        assert logs.filter_log_events(**asked)["events"] == expected
+        assert logs.get_log_events(**asked, logStreamName="s")["events"] == expected
+    asked = {"logGroupName": group, "startTime": begin - 120_000, "endTime": begin}
+    assert [event["message"] for event in logs.filter_log_events(**asked)["events"]] == ["x"]
+    assert [event["message"] for event in logs.get_log_events(**asked, logStreamName="s")["events"]] == ["x"]
+
+
+def test_a_live_tail_that_is_not_read_keeps_nobody_and_little(service: Service, logs: Any, group: str) -> None:
+    """80 MB are written while its reader takes nothing off the socket."""
+    logs.create_log_stream(logGroupName=group, logStreamName="s")
+    arn = logs.describe_log_groups(logGroupNamePrefix=group)["logGroups"][0]["logGroupArn"]
+    stream = logs.start_live_tail(logGroupIdentifiers=[arn])["responseStream"]
+    other = iter(logs.start_live_tail(logGroupIdentifiers=[arn], logEventFilterPattern="last")["responseStream"])
+    assert "sessionStart" in next(other)
+    put(logs, group, "s", *["warm" * 20_000] * 12)
+    before = resident(service.process.pid)
+    for number in range(80):
+        put(logs, group, "s", *[f"{number} " + "x" * 80_000] * 12)
+    assert resident(service.process.pid) - before < 40 << 20
+    put(logs, group, "s", "the last")
+    within(lambda: next(other)["sessionUpdate"]["sessionResults"], "who reads is told")
+    stream.close()
+
+
+def resident(pid: int) -> int:
+    """Bytes."""
+    text = Path(f"/proc/{pid}/status").read_text()
+    (line,) = (line for line in text.splitlines() if line.startswith("VmRSS:"))
+    return int(line.split()[1]) << 10
+
+
 def test_logs_survive_kill_9_and_a_restart(data_dir: Path) -> None:
     with Service(data_dir) as service:
         client, logs = service.client(), service.client("logs")

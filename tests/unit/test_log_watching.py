@@ -52,6 +52,25 @@ async def test_of_a_flood_a_live_tail_gets_a_part_and_is_told_so(tmp_path: Path)
 
 
 @story
+async def test_a_live_tail_keeps_so_many_bytes_and_tells_that_there_were_more(tmp_path: Path) -> None:
+    archive = Archive(tmp_path, HeldClock(), 0)
+    await archive.open()
+    about = About(*ID, 0)
+    await archive.create(about)
+    with LiveTail(archive, [about.arn], lambda name: True, parse_pattern("")) as tail:
+        for _ in range(8):
+            await write(archive, b"x" * 1_000_000 + b"\n")
+        found, sampled = tail.take()
+        assert 2 <= len(found) <= watching.KEPT_BYTES // 1_000_000
+        assert sampled
+        await write(archive, b"y\n")
+        found, sampled = tail.take()
+        assert [event.message for _, event in found] == [b"y\n"]
+        assert not sampled
+    await archive.close()
+
+
+@story
 async def test_a_flood_comes_to_a_subscription_in_deliveries_of_bounded_size(tmp_path: Path) -> None:
     archive = Archive(tmp_path, HeldClock(), 0)
     await archive.open()

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.usage import ran, version
 
+from lamplighter.model.usage import Restore
 from lamplighter.telemetry.traces import documents, exporter, otlp
 from lamplighter.telemetry.traces.exporter import Exporter
 from lamplighter.telemetry.traces.spans import Span, of_invocation
@@ -53,6 +54,17 @@ def test_an_invocation_has_the_segments_of_aws() -> None:
     assert invocation.ended == overhead.began
     assert [round((span.ended - span.began) * 1000) for span in spans] == [350, 350, 250, 80, 20]
     assert len({span.id for span in spans}) == 5
+
+
+def test_a_restore_has_a_segment_where_an_init_would_have_one() -> None:
+    restored = ran(FUNCTION, trace=HEADER, above="9" * 16, restore=Restore(40.0, 3.0), answered=80.0, duration=100.0)
+    service, function, restore, invocation, overhead = of_invocation(restored, ids())
+    assert [span.name for span in (restore, invocation, overhead)] == ["Restore", "Invocation", "Overhead"]
+    assert (restore.parent, restore.ended) == (function.id, invocation.began)
+    assert [round((span.ended - span.began) * 1000) for span in (service, restore)] == [140, 40]
+    assert service.attributes["faas.coldstart"] is True
+    warm = of_invocation(ran(FUNCTION, trace=HEADER, above="9" * 16), ids())
+    assert [span.name for span in warm[2:]] == ["Invocation", "Overhead"]
 
 
 def test_a_failure_is_told_and_what_is_not_traced_has_no_segments() -> None:

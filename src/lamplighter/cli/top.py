@@ -21,6 +21,8 @@ RATES: Final = ("invocations", "errors", "throttles", "cold_starts")
 STAGES: Final = ("starting", "ready", "busy")
 COLUMNS: Final = (*STAGES, "in flight", "/s", "errors", "throttled", "cold", "p50", "p99", "memory", "queued")
 SHOWN: Final = 50  # functions in the table
+WIDE: Final = 140  # columns that the table needs
+NAME: Final = 12  # columns of names that are left to them on a narrow terminal
 
 State = Mapping[str, Any]
 
@@ -64,6 +66,8 @@ def top(once: bool, interval: float, form: str, **flags: str | None) -> None:
                 if once:
                     return
         console = Console(highlight=False, markup=False)
+        if not console.is_terminal:
+            console.width = max(console.width, WIDE)  # a file has room, and whoever reads it wants the figures whole
         if once or not console.is_terminal:
             console.print(shown(next(looks)))
             return
@@ -136,7 +140,7 @@ def shown(look: Mapping[str, Any]) -> Group:
         key=lambda each: (-each["running"], -each["invocations_per_second"], -each["queued"], each["name"]),
     )
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("function", overflow="fold")
+    table.add_column("function", overflow="ellipsis", no_wrap=True, min_width=NAME)
     for name in (
         "starting",
         "ready",

@@ -24,6 +24,7 @@ from lamplighter.telemetry.logs.reading import Event, Key, messages
 
 PER_SECOND: Final = 500  # events of a live tail; of more, a part
 KEPT: Final = 10 * PER_SECOND  # that a slow reader may be behind
+KEPT_BYTES: Final = 4 << 20  # of these; one event is kept whatever its size
 PAYLOAD: Final = 256 << 10  # bytes of events in one delivery to a subscription, before they are packed
 AROUND: Final = 110  # bytes of an event in it beside its message
 WAITING: Final = 256  # deliveries
@@ -53,6 +54,10 @@ class LiveTail:
         self._wanted = wanted
         self._pattern = pattern
         self._events: deque[tuple[About, Event]] = deque()
+        self._came = self._left_out = (
+            0  # bytes, and events at which looking ended: only the writing thread counts these
+        )
+        self._went = self._told = 0  # the same, taken and told: only whoever takes counts these
 
     def __enter__(self) -> Self:
         self._leave = self._archive.watch(self._see)
@@ -65,9 +70,12 @@ class LiveTail:
 
     def take(self) -> tuple[Sequence[tuple[About, Event]], bool]:
         """What has come since the last time, and whether that is only a part of it: evenly, of all that is kept."""
+        left_out = self._left_out
         found = [self._events.popleft() for _ in range(len(self._events))]
+        self._went += sum(_size(event) for _, event in found)
         step = max(1, math.ceil(len(found) / PER_SECOND))
-        return found[::step], step > 1
+        sampled, self._told = step > 1 or left_out > self._told, left_out
+        return found[::step], sampled
 
     def _see(self, about: About, written: Sequence[Written], now: int) -> None:
         """When enough waits to be chosen from, no more is looked at until it is taken: a flood costs no more than that,
@@ -75,8 +83,17 @@ class LiveTail:
         if about.arn in self._groups:
             for each in written:
                 if self._wanted(each.events.stream) and (room := KEPT - len(self._events)) > 0:
-                    events = islice(events_of(each, now, self._pattern), room)
-                    self._events.extend((about, event) for event in events)
+                    for event in islice(events_of(each, now, self._pattern), room):
+                        size, waiting = _size(event), self._came - self._went
+                        if waiting and waiting + size > KEPT_BYTES:
+                            self._left_out += 1
+                            return
+                        self._came += size
+                        self._events.append((about, event))
+
+
+def _size(event: Event) -> int:
+    return len(event.message) + AROUND
 
 
 class _Delivery(NamedTuple):
@@ -147,10 +164,10 @@ def _parts(events: Iterable[Event]) -> Iterator[Sequence[Event]]:
     part: list[Event] = []
     size = 0
     for event in events:
-        size += len(event.message) + AROUND
+        size += _size(event)
         if part and size > PAYLOAD:
             yield part
-            part, size = [], len(event.message) + AROUND
+            part, size = [], _size(event)
         part.append(event)
     if part:
         yield part
