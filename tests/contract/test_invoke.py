@@ -285,6 +285,16 @@ async def test_payloads_up_to_six_megabytes_pass_and_larger_ones_do_not(tmp_path
 
 
 @story
+async def test_a_large_error_comes_whole_with_its_log(tmp_path: Path) -> None:
+    code = "def handler(event, context):\n    print('said')\n    raise ValueError('x' * 3_000_000)\n"
+    async with house(tmp_path, code, timeout=30) as (_, client):
+        reply = await client.call(invoke(X_Amz_Log_Type="Tail"))
+        assert reply.headers["x-amz-function-error"] == "Unhandled"
+        assert json.loads(reply.body)["errorMessage"] == "x" * 3_000_000
+        assert b"said" in base64.b64decode(reply.headers["x-amz-log-result"])
+
+
+@story
 async def test_an_update_is_seen_by_the_next_call_and_the_old_environments_end(tmp_path: Path) -> None:
     async with house(tmp_path, "def handler(event, context):\n    return 'old'\n") as (made, client):
         assert (await client.call(invoke())).body == b'"old"'

@@ -40,8 +40,8 @@ class Guest:
     def asked(self) -> None:
         self.heard.append(("asked",))
 
-    def answered(self, body: bytes, failed: bool) -> None:
-        self.heard.append(("failed" if failed else "answered", body))
+    def answered(self, body: bytes | list[bytes], failed: bool) -> None:
+        self.heard.append(("failed" if failed else "answered", body if isinstance(body, bytes) else b"".join(body)))
 
     def answer_too_large(self) -> None:
         self.heard.append(("too large",))

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from lamplighter.api.invoke import is_json
 from lamplighter.api.large_bodies import LargeBodies, surely_json
+from lamplighter.model.pieces import joined
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False) | st.integers() | st.text(max_size=5),
@@ -68,3 +69,10 @@ def test_large_bodies_are_judged_as_small_ones() -> None:
     assert not asyncio.run(judge(many[:-1]))
     assert asyncio.run(judge(b'"\\ud800' + b"," * 300_000 + b'"'))
     assert asyncio.run(LargeBodies().digest(many)) == sha256(many).hexdigest()
+
+
+@given(st.lists(st.binary(max_size=5)))
+def test_pieces_are_put_together_and_let_go(pieces: list[bytes]) -> None:
+    whole = b"".join(pieces)
+    assert asyncio.run(joined(pieces)) == whole
+    assert pieces == []

@@ -16,6 +16,7 @@ import httptools
 
 from lamplighter.api.http import Request, Response, Streamed
 from lamplighter.api.usual import NAMES, Usual
+from lamplighter.model.pieces import TOGETHER
 
 HEAD_LIMIT = 32_768  # bytes of the request line and the headers
 IDLE_TICKS = 350  # seconds that a connection may idle between requests
@@ -250,11 +251,18 @@ class Connection(asyncio.Protocol):
             self._refuse(400)
             return
         body = self._body
-        content = b"" if not body else body[0] if len(body) == 1 else b"".join(body)
+        content, pieces = b"", None
+        if len(body) == 1:
+            content = body[0]
+        elif self._size > TOGETHER:  # copied at once they would keep everybody else waiting
+            pieces = body
+        elif body:
+            content = b"".join(body)
         self._body = []
         self._state = State.IDLE
         self._ticks = 0
-        self._enqueue(Request(method, path, query, self._headers, content), self._parser.should_keep_alive())
+        request = Request(method, path, query, self._headers, content, None, pieces)
+        self._enqueue(request, self._parser.should_keep_alive())
 
     def _take_room(self, size: int) -> bool:
         if size > _SMALL:

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple, Protocol
 
 
 class Request(NamedTuple):
-    """One HTTP request, whole. `path` and `query` are raw (percent-encoded, apart); header names are lower-case."""
+    """One HTTP request, whole. `path` and `query` are raw (percent-encoded, apart); header names are lower-case.
+    A large body comes in pieces, and is empty until the front door has put them together for whoever reads it."""
 
     method: str
     path: str
@@ -16,6 +17,7 @@ class Request(NamedTuple):
     headers: Mapping[str, str]
     body: bytes
     digest: str | None = None  # of the body, SHA-256 in hexadecimal, if it is known already
+    pieces: list[bytes] | None = None  # of a large body; whoever puts them together takes them out
 
 
 class Response(NamedTuple):

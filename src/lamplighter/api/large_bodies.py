@@ -11,6 +11,8 @@ from collections.abc import Callable
 from hashlib import sha256
 from typing import Final, TypeVar
 
+from lamplighter.model.pieces import joined
+
 LARGE: Final = 256 << 10  # bytes
 _AT_ONCE: Final = 2  # bodies that are looked at; the others wait, which is who sends large ones
 _FEW: Final = 4096  # commas; a body with fewer is nearly all text, which takes no time to parse
@@ -21,6 +23,11 @@ _T = TypeVar("_T")
 class LargeBodies:
     def __init__(self) -> None:
         self._turns = asyncio.Semaphore(_AT_ONCE)
+
+    async def joined(self, pieces: list[bytes]) -> bytes:
+        """The whole, of pieces that are not kept."""
+        async with self._turns:
+            return await joined(pieces)
 
     async def digest(self, body: bytes) -> str:
         """Its SHA-256, in hexadecimal."""

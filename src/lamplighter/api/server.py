@@ -221,6 +221,8 @@ class FrontDoor:
 
     async def _respond(self, request: Request, name: str | None, request_id: str) -> Response | Streamed:
         try:
+            if request.pieces is not None:
+                request = request._replace(body=await self._large_bodies.joined(request.pieces), pieces=None)
             if name is not None:
                 caller = self._verify(await self._hashed(request) if len(request.body) > LARGE else request)
                 if caller.allowed is not None:

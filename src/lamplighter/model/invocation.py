@@ -26,9 +26,11 @@ class Invocation(NamedTuple):
 class Outcome(NamedTuple):
     """The answer. `error` set: the payload describes the failure (AWS: spec 2.3). `log_tail`: raw bytes, not base64.
 
-    After a streamed answer the payload is empty, unless it describes why the stream broke off."""
+    After a streamed answer the payload is empty, unless it describes why the stream broke off. That of a large answer
+    is in pieces as long as nobody outside of the environment has the outcome."""
 
     payload: bytes
     error: Literal["Handled", "Unhandled"] | None = None
     log_tail: bytes | None = None
     error_type: str | None = None  # of a failure that the service noticed, or that a broken stream announced
+    pieces: list[bytes] | None = None  # of the payload, which is empty then

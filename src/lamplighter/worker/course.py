@@ -142,10 +142,14 @@ class Course(ABC):
                     self._free()
         self._freeze.begin()
 
-    def answered(self, body: bytes, failed: bool) -> None:
+    def answered(self, body: bytes | list[bytes], failed: bool) -> None:
         self._state = follow(self._state, Signal.ANSWERED)
-        self._outcome = Outcome(body, "Unhandled" if failed else None)
-        self._figures.answered(len(body), failed, self._stream)
+        error: Literal["Unhandled"] | None = "Unhandled" if failed else None
+        if isinstance(body, bytes):
+            self._outcome, size = Outcome(body, error), len(body)
+        else:
+            self._outcome, size = Outcome(b"", error, pieces=body), sum(map(len, body))
+        self._figures.answered(size, failed, self._stream)
 
     def answer_too_large(self) -> None:
         self._state = follow(self._state, Signal.ANSWERED)
@@ -218,7 +222,7 @@ class Course(ABC):
         self._figures.end(invocation, self._stream, self._housing.sandbox, status, error_type, noticed)
         if self._outcome is not None and invocation.log_tail:
             told = self._outcome
-            self._outcome = Outcome(told.payload, told.error, self._logs.tail(), told.error_type)
+            self._outcome = told._replace(log_tail=self._logs.tail())
         self._free()
 
     def _free(self) -> None:

@@ -80,7 +80,7 @@ class Initializing:
     def subscribe(self, api: Api, identifier: str, body: bytes) -> None:
         raise Refused(403, "Telemetry.NotSupported", "Telemetry API is not supported with SnapStart")
 
-    def answered(self, body: bytes, failed: bool) -> None:
+    def answered(self, body: bytes | list[bytes], failed: bool) -> None:
         """Out of turn before the first event: never called."""
 
     def answer_too_large(self) -> None:

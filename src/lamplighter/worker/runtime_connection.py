@@ -12,12 +12,13 @@ from typing import cast
 
 import httptools
 
+from lamplighter.model.pieces import TOGETHER
 from lamplighter.worker import metadata
 from lamplighter.worker import runtime_replies as replies
 from lamplighter.worker.extensions_api import PREFIX as EXTENSIONS
 from lamplighter.worker.extensions_api import ExtensionsApi
 from lamplighter.worker.failures import RESPONSE_LIMIT
-from lamplighter.worker.runtime_paths import INIT_ERROR, NEXT, RESTORE_ERROR, RESTORE_NEXT, THEN
+from lamplighter.worker.runtime_paths import INIT_ERROR, INVOCATION, NEXT, RESTORE_ERROR, RESTORE_NEXT, THEN
 from lamplighter.worker.runtime_request import Requests
 from lamplighter.worker.runtime_turns import Turns
 from lamplighter.worker.stream import Upload
@@ -189,10 +190,11 @@ class Connection(Requests, asyncio.Protocol):
         return replies.SUBSCRIBED
 
     def _accept(self) -> None:
-        body = None
+        body: bytes | list[bytes] | None = None
         if self._body is not None and not self._too_large:
-            body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
-        if self._url in (INIT_ERROR, RESTORE_ERROR):
+            large = self._size > TOGETHER and len(self._body) > 1 and self._url.startswith(INVOCATION)
+            body = self._body if large else b"".join(self._body)
+        if isinstance(body, bytes | None) and self._url in (INIT_ERROR, RESTORE_ERROR):
             posted = self._headers.get(b"lambda-runtime-function-error-type", b"").decode("latin-1")
             self._out.append(self._api.init_error(body, posted))
             return

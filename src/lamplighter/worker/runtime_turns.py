@@ -32,8 +32,8 @@ class Listener(Protocol):
         """The runtime asked for the next event: init or the phase is over."""
         ...
 
-    def answered(self, body: bytes, failed: bool) -> None:
-        """It posted a response, or (`failed`) an error, to the current invocation."""
+    def answered(self, body: bytes | list[bytes], failed: bool) -> None:
+        """It posted a response, or (`failed`) an error, to the current invocation. A large one is in pieces."""
         ...
 
     def answer_too_large(self) -> None: ...
@@ -201,7 +201,7 @@ class Turns:
     def refuse_restore_error(self) -> bytes | None:
         return None if self.restoring and self.phase == _STARTED else self._out_of_turn("RestoreError")
 
-    def answer(self, body: bytes | None, failed: bool) -> bytes:
+    def answer(self, body: bytes | list[bytes] | None, failed: bool) -> bytes:
         """Take the answer; `body` None: it was too large."""
         self.phase = _RESPONDED
         if body is None:
