@@ -92,8 +92,8 @@ def test_tags_group_functions_and_deleted_functions_stay_in_the_bill(data_dir: P
         source = "def handler(event, context): return 1"
         tagged = deploy_with(client, source, Tags={"team": "blue", "env": "test"})
         gone = deploy_with(client, source)
-        client.invoke(FunctionName=tagged)
-        client.invoke(FunctionName=gone)
+        client.invoke(LogType="Tail", FunctionName=tagged)
+        client.invoke(LogType="Tail", FunctionName=gone)
         client.delete_function(FunctionName=gone)
         client.close()
         assert service.stop() == 0
@@ -107,7 +107,7 @@ def test_tags_group_functions_and_deleted_functions_stay_in_the_bill(data_dir: P
 
 def test_a_deleted_function_keeps_its_tags(service: Service, client: Any) -> None:
     name = deploy_with(client, "def handler(event, context): pass", Tags={"crew": "gone"})
-    client.invoke(FunctionName=name)
+    client.invoke(LogType="Tail", FunctionName=name)
     client.delete_function(FunctionName=name)
     deadline = time.monotonic() + 30
     rows: dict[str, int] = {}
@@ -117,7 +117,7 @@ def test_a_deleted_function_keeps_its_tags(service: Service, client: Any) -> Non
     assert rows["gone"] == 1
     # From another machine, at once: what was counted until now is written before it is told.
     again = deploy_with(client, "def handler(event, context): pass")
-    client.invoke(FunctionName=again)
+    client.invoke(LogType="Tail", FunctionName=again)
     there = run("bill", "--format", "json", HOME="/nonexistent", **service.environment())
     assert (there.returncode, there.stderr) == (0, "")
     told = json.loads(there.stdout)
@@ -146,6 +146,6 @@ def handler(event, context):
 """
     name = deploy_with(client, source, Timeout=60, MemorySize=512)
     for path in ("/_lamplighter/usage?month=2026-11", "/_lamplighter/state"):
-        answer = client.invoke(FunctionName=name, Payload=json.dumps({"path": path}))
+        answer = client.invoke(LogType="Tail", FunctionName=name, Payload=json.dumps({"path": path}))
         assert json.load(answer["Payload"]) == 403
     client.delete_function(FunctionName=name)

@@ -52,10 +52,10 @@ def total(metrics: Any, name: str, dimensions: Mapping[str, str], namespace: str
 def test_what_ran_failed_and_was_embedded_is_counted(client: Any, metrics: Any, deploy: Callable[..., str]) -> None:
     name = deploy(SOURCE)
     for event in ({}, {}, {"fail": True}):
-        client.invoke(FunctionName=name, Payload=json.dumps(event))
+        client.invoke(LogType="Tail", FunctionName=name, Payload=json.dumps(event))
     client.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=0)
     with pytest.raises(ClientError):
-        client.invoke(FunctionName=name)
+        client.invoke(LogType="Tail", FunctionName=name)
     of = {"FunctionName": name}
     assert [total(metrics, each, of) for each in ("Invocations", "Errors")] == [3, 1]
     assert total(metrics, "Throttles", of) >= 1  # the SDK tries again

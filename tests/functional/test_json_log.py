@@ -69,7 +69,7 @@ def test_at_warn_the_platform_tells_of_what_failed_and_how(
     logging = {"LogFormat": "JSON", "SystemLogLevel": "WARN", "ApplicationLogLevel": "FATAL"}
     timeout = 1 if how == "sleep" else 30
     name = deploy(SOURCE, Timeout=timeout, LoggingConfig=logging, Environment={"Variables": variables})
-    answer = client.invoke(FunctionName=name, Payload=json.dumps({"how": how}))
+    answer = client.invoke(LogType="Tail", FunctionName=name, Payload=json.dumps({"how": how}))
     assert answer["FunctionError"] == "Unhandled"
     told = platform(lines(service, name))
     assert [(kind, record["status"], record.get("errorType")) for kind, record in told] == expected
@@ -101,7 +101,7 @@ def test_levels_choose_what_is_kept(
 ) -> None:
     logging = {"LogFormat": "JSON", "SystemLogLevel": system, "ApplicationLogLevel": application}
     name = deploy(SOURCE, LoggingConfig=logging)
-    answer = client.invoke(FunctionName=name, Payload=b"{}")
+    answer = client.invoke(LogType="Tail", FunctionName=name, Payload=b"{}")
     found = lines(service, name)
     assert [kind for kind, _ in platform(found)] == told
     own = [json.loads(line) for line in found if line.startswith('{"') and not line.startswith('{"time"')]

@@ -63,9 +63,11 @@ def test_what_a_hostile_function_writes_stays_its_own_and_bounded(
 
     def attack(how: str) -> str:
         name = deploy(SOURCE, Timeout=60, MemorySize=1024)
-        answer = json.loads(client.invoke(FunctionName=name, Payload=json.dumps({"how": how}))["Payload"].read())
+        answer = json.loads(
+            client.invoke(LogType="Tail", FunctionName=name, Payload=json.dumps({"how": how}))["Payload"].read()
+        )
         assert answer == (1 if how == "frames" else "ok")
-        client.invoke(FunctionName=neighbour, Payload=json.dumps({"n": how}))
+        client.invoke(LogType="Tail", FunctionName=neighbour, Payload=json.dumps({"n": how}))
         assert resident(service) < before + MEMORY
         return name
 

@@ -37,6 +37,8 @@ def handler(event, context):
 GROUP = "/tests/group"
 DEADLINE = 20.0  # seconds
 
+# Calls ask for the log's tail where the log is read next: they are answered when all is written, the REPORT as well.
+
 
 @pytest.fixture(scope="module")
 def logs(service: Service) -> Iterator[Any]:
@@ -83,8 +85,8 @@ def test_what_a_function_writes_is_in_the_group_and_stream_that_aws_names(
     client: Any, logs: Any, deploy: Callable[..., str]
 ) -> None:
     name = deploy(SOURCE)
-    client.invoke(FunctionName=name, Payload=b'{"say": "first"}')
-    client.invoke(FunctionName=name, Payload=b'{"say": "second"}')
+    client.invoke(LogType="Tail", FunctionName=name, Payload=b'{"say": "first"}')
+    client.invoke(LogType="Tail", FunctionName=name, Payload=b'{"say": "second"}')
     group = f"/aws/lambda/{name}"
     (stream,) = logs.describe_log_streams(logGroupName=group)["logStreams"]
     assert re.fullmatch(r"\d{4}/\d\d/\d\d/\[\$LATEST\][0-9a-f]{32}", stream["logStreamName"])
@@ -414,7 +416,7 @@ def test_a_signature_must_be_for_this_service(service: Service) -> None:
 
 def test_lamplighter_logs_shows_follows_and_filters(service: Service, client: Any, deploy: Callable[..., str]) -> None:
     name = deploy(SOURCE)
-    client.invoke(FunctionName=name, Payload=b'{"say": "\\u001b[31mERROR once"}')
+    client.invoke(LogType="Tail", FunctionName=name, Payload=b'{"say": "\\u001b[31mERROR once"}')
     options = ("--data-dir", str(service.data_dir), "--port", str(service.port))
     shown = run("logs", name, *options)
     assert shown.returncode == 0, shown.stderr
@@ -448,7 +450,7 @@ def test_lamplighter_logs_shows_follows_and_filters(service: Service, client: An
         reader.start()
 
         def followed() -> bool:
-            client.invoke(FunctionName=name, Payload=b'{"say": "followed"}')
+            client.invoke(LogType="Tail", FunctionName=name, Payload=b'{"say": "followed"}')
             return any("followed" in line for line in tuple(seen))
 
         within(followed, "what comes is shown")
@@ -482,7 +484,7 @@ def test_lamplighter_logs_has_colours_on_a_terminal_only_and_ends_as_other_tools
     service: Service, client: Any, deploy: Callable[..., str]
 ) -> None:
     name = deploy(SOURCE)
-    client.invoke(FunctionName=name, Payload=b'{"say": "ERROR here"}')
+    client.invoke(LogType="Tail", FunctionName=name, Payload=b'{"say": "ERROR here"}')
     asked = ("logs", name, "--data-dir", str(service.data_dir), "--port", str(service.port), "--filter", "ERROR")
     assert b"\x1b[31mERROR here\x1b[0m" in on_a_terminal(*asked)
     assert b"\x1b" not in on_a_terminal(*asked, NO_COLOR="1")
@@ -501,7 +503,7 @@ def test_lamplighter_logs_has_colours_on_a_terminal_only_and_ends_as_other_tools
                 following.send_signal(signal.SIGINT)
             else:
                 following.stdout.close()
-                client.invoke(FunctionName=name, Payload=b'{"say": "ERROR again"}')
+                client.invoke(LogType="Tail", FunctionName=name, Payload=b'{"say": "ERROR again"}')
             assert (following.wait(DEADLINE), following.stderr.read()) == (code, b""), end
 
 
@@ -531,7 +533,7 @@ def test_the_aws_cli_tails_and_follows(
     service: Service, client: Any, deploy: Callable[..., str], tmp_path: Path
 ) -> None:
     name = deploy(SOURCE)
-    client.invoke(FunctionName=name, Payload=b'{"say": "before"}')
+    client.invoke(LogType="Tail", FunctionName=name, Payload=b'{"say": "before"}')
     command = ["aws2", "--endpoint-url", service.url, "logs", "tail", f"/aws/lambda/{name}"]
     variables = clean_environment(**service.environment(), HOME=str(tmp_path), PYTHONUNBUFFERED="1")
     done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=60)
@@ -543,7 +545,7 @@ def test_the_aws_cli_tails_and_follows(
         lines = iter(following.stdout.readline, "")
         for _ in range(6):
             next(lines)
-        client.invoke(FunctionName=name, Payload=b'{"say": "after"}')
+        client.invoke(LogType="Tail", FunctionName=name, Payload=b'{"say": "after"}')
         assert " START RequestId: " in next(lines)
         assert next(lines).endswith(" after\n")
     finally:
@@ -629,7 +631,7 @@ def test_logs_survive_kill_9_and_a_restart(data_dir: Path) -> None:
     with Service(data_dir) as service:
         client, logs = service.client(), service.client("logs")
         name = deploy_with(client, SOURCE)
-        client.invoke(FunctionName=name, Payload=b'{"say": "kept"}')
+        client.invoke(LogType="Tail", FunctionName=name, Payload=b'{"say": "kept"}')
         logs.create_log_group(logGroupName=GROUP, tags={"a": "b"})
         segments = "logs/*/*.log"
         within(lambda: any(b"kept" in path.read_bytes() for path in data_dir.glob(segments)), "the log is on disk")
@@ -643,7 +645,7 @@ def test_logs_survive_kill_9_and_a_restart(data_dir: Path) -> None:
         client, logs = service.client(), service.client("logs")
         assert "kept\n" in messages(logs, f"/aws/lambda/{name}")
         assert logs.list_tags_log_group(logGroupName=GROUP)["tags"] == {"a": "b"}
-        client.invoke(FunctionName=name, Payload=b'{"say": "more"}')
+        client.invoke(LogType="Tail", FunctionName=name, Payload=b'{"say": "more"}')
         assert messages(logs, f"/aws/lambda/{name}", filterPattern="?kept ?more") == ["kept\n", "more\n"]
         client.close()
         logs.close()

@@ -224,7 +224,7 @@ def test_routed_aliases_and_unsigned_packages_are_told(service: Service, client:
     client.create_alias(FunctionName=name, Name="live", FunctionVersion="1", RoutingConfig=routing)
     try:
         for _ in range(6):
-            client.invoke(FunctionName=name, Qualifier="live")
+            client.invoke(FunctionName=name, Qualifier="live", LogType="Tail")  # told when its phase is over
         of = {"FunctionName": name, "Resource": f"{name}:live"}
         with closing(service.client("cloudwatch")) as metrics:
             by_version = [told(metrics, "Invocations", ExecutedVersion=each, **of) for each in ("1", second)]

@@ -228,6 +228,37 @@ def test_what_is_not_as_it_should_be_is_left_a_log_line(changes: dict[str, Any])
     assert not values_of(line(**changes), "1", "r", NOON)
 
 
+def test_each_dimension_set_of_each_directive_gets_each_metric_with_all_its_values() -> None:
+    most = [{"Name": f"m{number}"} for number in range(100)]
+    names = {each["Name"] for each in most}
+
+    def told(document: dict[str, Any], *directives: dict[str, Any]) -> dict[tuple[str, str, int], tuple[int, float]]:
+        text = json.dumps({"_aws": {"Timestamp": int(NOON * 1000), "CloudWatchMetrics": directives}, **document})
+        return {
+            (value.series.namespace, value.series.name, len(value.series.dimensions)): (
+                value.distribution.count,
+                value.distribution.total,
+            )
+            for value in values_of(text.encode(), "1", "r", NOON)
+        }
+
+    root = {"kind": "k", "zone": "z", "m": [1, 2], "n": 5, "bad": "text", **dict.fromkeys(names, 1)}
+    sets = [["kind"], [], ["zone", "kind"]]
+    one = {"Namespace": "one", "Dimensions": sets, "Metrics": [{"Name": "m"}, {"Name": "bad"}, {"Name": "n"}]}
+    two = {"Namespace": "two", "Dimensions": [["zone"]], "Metrics": [{"Name": "m", "Unit": "Seconds"}]}
+    assert told(root, one, two) == {
+        **{("one", "m", size): (2, 3.0) for size in (0, 1, 2)},
+        **{("one", "n", size): (1, 5.0) for size in (0, 1, 2)},
+        ("two", "m", 1): (2, 3.0),
+    }, "what is no number is left out alone"
+    assert told(root, {**one, "Metrics": most}).keys() == {("one", name, size) for name in names for size in (0, 1, 2)}
+    assert told({**root, "m100": 1}, {**one, "Metrics": [*most, {"Name": "m100"}]}) == {}
+    assert told({**root, "m": [1] * 100}, two) == {("two", "m", 1): (100, 100.0)}
+    assert told({**root, "m": [1] * 101}, two) == {}
+    assert told({**root, "m": []}, two) == {}
+    assert told({**root, "m": [1, None]}, two) == {}
+
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=3),
     lambda inner: (
