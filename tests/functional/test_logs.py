@@ -608,7 +608,8 @@ def test_a_live_tail_that_is_not_read_keeps_nobody_and_little(service: Service, 
     logs.create_log_stream(logGroupName=group, logStreamName="s")
     arn = logs.describe_log_groups(logGroupNamePrefix=group)["logGroups"][0]["logGroupArn"]
     stream = logs.start_live_tail(logGroupIdentifiers=[arn])["responseStream"]
-    other = iter(logs.start_live_tail(logGroupIdentifiers=[arn], logEventFilterPattern="last")["responseStream"])
+    reading = logs.start_live_tail(logGroupIdentifiers=[arn], logEventFilterPattern="last")["responseStream"]
+    other = iter(reading)
     assert "sessionStart" in next(other)
     put(logs, group, "s", *["warm" * 20_000] * 12)
     before = resident(service.process.pid)
@@ -618,6 +619,7 @@ def test_a_live_tail_that_is_not_read_keeps_nobody_and_little(service: Service, 
     put(logs, group, "s", "the last")
     within(lambda: next(other)["sessionUpdate"]["sessionResults"], "who reads is told")
     stream.close()
+    reading.close()
 
 
 def resident(pid: int) -> int:
