@@ -132,6 +132,7 @@ def sandbox_runtimes(runtimes: Mapping[str, catalogue.InstalledRuntime]) -> dict
 
 
 def give_root_away(directory: DataDirectory) -> None:
+    privileges.go_first()
     try:
         privileges.own(directory.path, FILE_NAME)
         package = Path(__file__).parents[1]

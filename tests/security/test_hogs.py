@@ -1,10 +1,13 @@
 """Whatever one function, or one client, does to the machine: another function's calls keep being answered, and soon.
 
-Bounds are ratios to undisturbed calls of the same moment, and a busy machine gets several tries. What the attackers may
-take of everything is measured in test_bombs.py; here, what the processor's hog got.
+Bounds are ratios to undisturbed calls of the same moments: windows with and without the attack take turns. The median
+is held to the promise; the slowest calls, which are others' doing on a busy machine, to a wider bound, and a busy
+machine gets several tries. What the attackers may take of everything is measured in test_bombs.py; here, what the
+processor's hog got.
 """
 
 import json
+import os
 import socket
 import threading
 import time
@@ -12,20 +15,25 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from http.client import HTTPConnection
-from typing import Any
+from statistics import median
+from typing import Any, NamedTuple
 
 import pytest
 
+from lamplighter.sandbox.privileges import PRECEDENCE
 from support.functions import deploy_with
+from support.sandbox_server import descendants
 from support.service import Service
 
 pytestmark = pytest.mark.root
 WHOLE_CPU = 1769  # MB
-WINDOW = 0.35  # seconds
-WINDOWS = 3
+WINDOW = 0.25  # seconds
+ROUNDS = 3
+MEDIAN = 2  # under attack: at most so many times the undisturbed
+UNBOUNDED = {"log": float("inf")}  # its bytes pass through the service: 1.1 to 2.8 times, 15 on a machine that is full
 TIMES, PLUS = 4, 0.01  # p99 under attack: at most so many times the undisturbed, and so many seconds
-TRIES = 4
-SECONDS = WINDOWS * WINDOW + 0.5  # of an attack
+TRIES = 5
+SECONDS = WINDOW + 0.2  # of an attack
 
 ATTACKS = {
     "processor": """
@@ -102,18 +110,25 @@ def handler(seconds, context):
 """
 
 
+class Window(NamedTuple):
+    """Of calls one after the other, in seconds."""
+
+    median: float
+    p99: float
+
+
 class House:
     """A service, somebody whose calls are measured, and what they take undisturbed."""
 
     def __init__(self, service: Service, client: Any) -> None:
         self.client = client
         self.port = service.port
+        self.process = service.process.pid
         self._victim = deploy_with(client, "def handler(event, context): return event", MemorySize=WHOLE_CPU)
         self._connection = HTTPConnection("127.0.0.1", service.port, timeout=20)
         self.window()
 
-    def window(self) -> float:
-        """The p99 of calls one after the other (s)."""
+    def window(self) -> Window:
         took: list[float] = []
         until = time.monotonic() + WINDOW
         while time.monotonic() < until or len(took) < 20:
@@ -122,24 +137,34 @@ class House:
             answer = self._connection.getresponse()
             assert (answer.status, answer.read()) == (200, b'"x"')
             took.append(time.monotonic() - began)
-        return sorted(took)[len(took) * 99 // 100]
+        return Window(median(took), sorted(took)[len(took) * 99 // 100])
 
     def close(self) -> None:
         self._connection.close()
 
-    def check(self, attack: Callable[[], Any]) -> Any:
-        """What the attack comes to, while which calls are answered soon."""
-        found: list[tuple[float, float]] = []
+    def check(self, attack: Callable[[], Any], times: float = MEDIAN) -> Any:
+        """What the attack comes to, while which calls are answered soon; the median in at most so many `times`."""
+        found: list[tuple[list[Window], list[Window]]] = []
         for _ in range(TRIES):
-            quiet = max(self.window(), self.window())
+            quiet: list[Window] = []
+            disturbed: list[Window] = []
+            result = None
             with ThreadPoolExecutor(1) as thread:
-                attacking: Future[Any] = thread.submit(attack)
-                disturbed = min(self.window() for _ in range(WINDOWS))
-                result = attacking.result(60)
+                for _ in range(ROUNDS):
+                    quiet.append(self.window())
+                    attacking: Future[Any] = thread.submit(attack)
+                    disturbed.append(self.window())
+                    result = attacking.result(60)
             found.append((quiet, disturbed))
-            if disturbed <= TIMES * quiet + PLUS:
+            if _soon(quiet, disturbed, times):
                 return result
         raise AssertionError(f"seconds undisturbed and under attack: {found}")
+
+
+def _soon(quiet: list[Window], disturbed: list[Window], times: float) -> bool:
+    usual, now = (median(window.median for window in windows) for windows in (quiet, disturbed))
+    slowest = max(window.p99 for window in quiet)
+    return now <= times * usual and min(window.p99 for window in disturbed) <= TIMES * slowest + PLUS
 
 
 @pytest.fixture(scope="module")
@@ -171,10 +196,19 @@ def test_who_spins_takes_no_more_of_the_processor_than_was_bought(house: House) 
         assert used < 1.5 * seconds * 128 / WHOLE_CPU + 0.1  # without the limit it is all of the machine
 
 
+def test_the_service_comes_before_what_functions_compute(house: House) -> None:
+    """But nothing that runs for one does."""
+    assert os.getpriority(os.PRIO_PROCESS, house.process) == PRECEDENCE
+    function = deploy_with(house.client, "import os\ndef handler(event, context): return os.nice(0)")
+    assert json.load(house.client.invoke(FunctionName=function)["Payload"]) == os.nice(0)
+    below = [os.getpriority(os.PRIO_PROCESS, pid) for pid in descendants(house.process)]
+    assert below and min(below) >= os.nice(0)
+
+
 @pytest.mark.parametrize("name", [name for name in ATTACKS if name != "processor"])
 def test_who_takes_all_there_is_of_something_keeps_nobody_else_waiting(house: House, name: str) -> None:
     with attacker(house, name, 256) as attack:
-        house.check(attack)
+        house.check(attack, UNBOUNDED.get(name, MEDIAN))
 
 
 def test_clients_that_send_a_byte_at_a_time_keep_nobody_else_waiting(house: House) -> None:

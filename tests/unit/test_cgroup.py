@@ -1,5 +1,7 @@
 """Cgroups of versions 1, 2 and both, on directories that look like the kernel's."""
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -139,3 +141,30 @@ def test_the_cpu_quota_grows_with_memory_one_core_per_1769_mb(memory: int) -> No
 
 def test_lifting_the_cpu_quota_says_so_in_each_versions_words() -> None:
     assert (cpu_quota(1, None), cpu_quota(2, None)) == (b"-1", b"max 100000")
+
+
+def test_a_service_that_moves_to_a_group_of_its_own_outweighs_all_functions_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "unified/service"
+    place.mkdir(parents=True)
+    (place / "cgroup.procs").write_text(str(os.getpid()))
+    leaf = place / "lamplighter-service"
+    original, tried = os.write, list[bytes]()
+
+    def write(descriptor: int, data: bytes) -> int:
+        """As a group that has processes: it refuses, until they are gone."""
+        if data.startswith(b"+"):
+            tried.append(data)
+            if len(tried) == 1:
+                leaf.mkdir()
+                for name in ("cgroup.procs", "cpu.weight"):
+                    (leaf / name).touch()
+                raise OSError(errno.EBUSY, "busy")
+        return original(descriptor, data)
+
+    (place / "cgroup.subtree_control").touch()
+    monkeypatch.setattr(os, "write", write)
+    Cgroups.open("ours", [Hierarchy(place, place, 2, ("cpu", "freezer"))])
+    assert (leaf / "cgroup.procs").read_text() == str(os.getpid())
+    assert int((leaf / "cpu.weight").read_text()) > 100  # what every other group has

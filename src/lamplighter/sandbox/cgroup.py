@@ -24,6 +24,7 @@ FREEZER = {1: ("freezer.state", b"FROZEN", b"THAWED"), 2: ("cgroup.freeze", b"1"
 STILL = "still"  # an empty group that is always frozen, see Cgroups.open
 _CLEARING = 2.0  # seconds in which what is killed should be gone
 _RETRY = 0.005  # seconds
+_PRECEDENCE = "600"  # of the service before all functions together, where niceness does not count: between groups (v2)
 
 Version = Literal[1, 2]
 
@@ -334,6 +335,8 @@ def _enable(place: Path, controllers: tuple[str, ...]) -> None:
         for pid in inside:
             _write(leaf / "cgroup.procs", str(pid))
         _write(place / "cgroup.subtree_control", value)
+        if "cpu" in controllers:
+            _write(leaf / "cpu.weight", _PRECEDENCE)
 
 
 def _thaw(hierarchy: Hierarchy, directory: Path) -> None:

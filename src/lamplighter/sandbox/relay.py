@@ -70,7 +70,7 @@ def _confine() -> None:
     haven't, and be stopped. What a host doesn't offer is left out: this process reads no guest's
     bytes, so all of it is a second line."""
     codecs.lookup("idna")  # the event loop reads addresses with it
-    os.nice(_NICENESS)
+    os.setpriority(os.PRIO_PROCESS, 0, _NICENESS)  # whatever the service has
     if os.geteuid() == 0:
         os.setgroups([])
         for uid in (SERVICE_UID, _NOBODY):  # a user namespace may not know the first
