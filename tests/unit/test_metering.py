@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import sys
 import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -339,5 +340,18 @@ def test_whoever_asks_meanwhile_waits_until_what_was_counted_before_is_on_disk(t
         async with Meter(Exclusive(path)) as meter:
             seen = await asyncio.gather(*(ask(meter, number) for number in range(10)))
             assert set(seen[1:]) == {10}  # counted while the first was written, and on disk with the next
+
+    asyncio.run(main())
+
+
+def test_versions_are_not_kept_beyond_the_next_write(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with Meter(UsageLedger(tmp_path / "usage.db")) as meter:
+            function = version("a")
+            before = sys.getrefcount(function)
+            meter.observe(ran(function))
+            assert sys.getrefcount(function) > before
+            assert await meter.flush()
+            assert sys.getrefcount(function) == before
 
     asyncio.run(main())

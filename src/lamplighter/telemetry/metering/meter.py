@@ -69,7 +69,8 @@ class Meter(Loop):
         self._counters: dict[Key, _Counter] = {}
         self._dirty: list[_Counter] = []
         self._from = self._until = 0.0  # the hour, seconds since the epoch
-        # In this hour, by identity and way of initialization. The version is kept so that its identity stays its own.
+        # Since the last write, by identity and way of initialization. The version is kept so that its identity stays
+        # its own; no longer, as versions come and go.
         self._known: dict[tuple[int, str], tuple[FunctionVersion, _Counter]] = {}
         self._writing = asyncio.Lock()  # the ledger takes one writer at a time
         self._tags: dict[Owner, Mapping[str, str]] = {}  # that are not on disk yet
@@ -229,8 +230,8 @@ class Meter(Loop):
     def _forget(self) -> None:
         """What is on disk, and of another hour or too much to keep. Whatever comes under these keys begins anew, and
         so under another name of the run: under this one it would replace what is there."""
+        self._known.clear()
         hour = int(self._from) // HOUR
         if len(self._counters) > self._kept or any(key.hour != hour for key in self._counters):
             self._counters = {key: counter for key, counter in self._counters.items() if counter.dirty}
-            self._known.clear()
             self._run = uuid.uuid4().hex
