@@ -101,6 +101,8 @@ def test_limits_are_written_where_the_version_has_them(tmp_path: Path, version: 
     assert groups.controllers == {"memory", "cpu", "pids"}
     child_files = {path.name: path for path in child.iterdir()}
     group = _group_at(groups, child)
+    weight = next(child / name for name in files if name.startswith("cpu"))
+    assert 2 <= int(weight.read_text()) < int(files[weight.name])  # what waits for a start comes after what starts
     group.limit(limits(256))
     for name, value in files.items():
         assert child_files[name].read_text() == value

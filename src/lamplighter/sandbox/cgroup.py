@@ -22,6 +22,7 @@ CPU_PERIOD = 100_000  # microseconds, the kernel's default
 _UNLIMITED = {1: "-1", 2: "max"}
 FREEZER = {1: ("freezer.state", b"FROZEN", b"THAWED"), 2: ("cgroup.freeze", b"1", b"0")}  # file, and what to write
 STILL = "still"  # an empty group that is always frozen, see Cgroups.open
+_WEIGHT_OF_EMPTY = {1: ("cpu.shares", "40"), 2: ("cpu.weight", "4")}  # of 128 MB: 71 and 7
 _CLEARING = 2.0  # seconds in which what is killed should be gone
 _RETRY = 0.005  # seconds
 _PRECEDENCE = "600"  # of the service before all functions together, where niceness does not count: between groups (v2)
@@ -92,11 +93,14 @@ class Cgroup:
 
     @classmethod
     def make(cls, parents: list[tuple[Hierarchy, Path]], name: str) -> Self:
-        """An empty group without limits."""
+        """An empty group, whose limits come later. Until then its weight is less than that of the smallest function."""
         group = cls([(hierarchy, parent / name) for hierarchy, parent in parents])
         try:
             for hierarchy, directory in group._directories:
                 directory.mkdir()
+                if "cpu" in hierarchy.controllers:
+                    file, weight = _WEIGHT_OF_EMPTY[hierarchy.version]
+                    _write(directory / file, weight)
                 group.procs.append(_open_procs(hierarchy, directory))
         except BaseException:
             group.close()
