@@ -3,12 +3,23 @@
 import os
 import platform
 import signal
+import time
 from pathlib import Path
 
 import pytest
 
 from lamplighter.sandbox.contract import Exit, Isolation, SandboxError, Unfit
-from support.sandbox_server import cgroups_of, descendants, serving, story, until
+from support.sandbox_server import (
+    Bench,
+    Guest,
+    cgroups_of,
+    children,
+    descendants,
+    serving,
+    serving_process,
+    story,
+    until,
+)
 
 pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="copies are made on x86_64 only")
 ISOLATED = pytest.mark.parametrize("mode", [pytest.param("full", marks=pytest.mark.root), "user"])
@@ -33,6 +44,22 @@ result = [sys.marker, os.environ["NAME"], os.getuid(), os.getgid(), os.getcwd(),
 def is_server(pid: int) -> bool:
     """A keeper is a fork of the sandbox server, and has its name."""
     return b"lamplighter.sandbox.server" in Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+async def hold_and_find_keeper(bench: Bench, template: Guest) -> int:
+    server = serving_process(bench.server)  # whose child it is; one that furnishes a copy is the keeper's
+    before = set(children(server))
+    await bench.hold(template)
+    (keeper,) = [pid for pid in set(children(server)) - before if is_server(pid)]
+    return keeper
+
+
+def furnishes(keeper: int) -> bool:
+    """Whether a process of its makes what a copy is to have, now or within some milliseconds."""
+    deadline = time.monotonic() + 0.2
+    while not (found := children(keeper)) and time.monotonic() < deadline:
+        pass  # it takes less time than a sleep
+    return bool(found)
 
 
 def is_fork_server(pid: int) -> bool:
@@ -167,9 +194,21 @@ async def test_what_a_fork_would_not_bring_along_or_would_share_is_not_copied(mo
 async def test_a_template_dies_with_its_keeper(mode: Isolation) -> None:
     async with serving(mode) as bench:
         template = await bench.guest(template=True)
-        before = set(descendants(bench.server))
-        await bench.hold(template)
-        (keeper,) = [pid for pid in set(descendants(bench.server)) - before if is_server(pid)]
+        keeper = await hold_and_find_keeper(bench, template)
+        os.kill(keeper, signal.SIGKILL)
+        assert await template.sandbox.exited == Exit(signal=9)
+        await template.end()
+        assert await (await bench.guest()).run("result = 1") == 1
+
+
+@ISOLATED
+@story
+async def test_a_keeper_killed_while_it_furnishes_a_copy_holds_nothing_up(mode: Isolation) -> None:
+    async with serving(mode) as bench:
+        template = await bench.guest(template=True)
+        keeper = await hold_and_find_keeper(bench, template)
+        while not furnishes(keeper):  # the first spare was quicker than we looked: another is made for the next
+            await (await bench.copy(template)).run("result = 1")
         os.kill(keeper, signal.SIGKILL)
         assert await template.sandbox.exited == Exit(signal=9)
         await template.end()

@@ -45,7 +45,7 @@ class Server:
         self._isolated = told.isolation != "none"
         self._selector = selectors.DefaultSelector()
         self._forkservers: dict[str, ForkServerProcess] = {}
-        self._dying: list[int] = []  # killed fork servers, to be reaped
+        self._dying: list[int] = []  # to be reaped: as `waitpid` names them, a process or a whole group of them
         self._records = Records(cgroups)
         self._tmps = Tmps(told, stock, self._try_start, self._channel.send, self._dying)
         self._templates = Templates(
@@ -132,7 +132,7 @@ class Server:
 
     def _tidy(self) -> None:
         self._records.tidy()
-        self._dying[:] = [pid for pid in self._dying if os.waitpid(pid, os.WNOHANG)[0] == 0]
+        self._dying[:] = [who for who in self._dying if not _reaped(who)]
         self._templates.tidy()
 
     def _read(self, channel: Channel, forkserver: ForkServerProcess | None) -> bool:
@@ -347,6 +347,17 @@ def _passed(due: float | None) -> bool:
     return due is not None and time.monotonic() >= due
 
 
+def _reaped(who: int) -> bool:
+    """Whether nothing of a process, or of a process group, is left."""
+    try:
+        while (pid := os.waitpid(who, os.WNOHANG)[0]) != 0:
+            if pid == who:
+                return True
+    except ChildProcessError:
+        return True
+    return False
+
+
 def main() -> None:
     os.dup2(int(sys.argv[1]), 3)
     linux.close_from(4)
@@ -361,6 +372,8 @@ def main() -> None:
     try:
         told = configuration(first[0])
         cgroups = prepare(told)
+        if told.isolation != "none":  # there each sandbox has a process that sees to its orphans
+            linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)  # to what a keeper that is killed leaves behind
         stock = Stock.launch(told.storage) if told.storage and told.isolation == "full" else None
         server = Server(channel, told, cgroups, stock)
     except (OSError, Malformed, KeyError) as error:

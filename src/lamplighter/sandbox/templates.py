@@ -44,8 +44,8 @@ class KeeperProcess:
 
 class Templates:
     """tell: sends to the service. ended: is told the number of a copy's record once it is gone, or never came to be,
-    and why. standing: is told that copies of one more can be made. dying: takes the pids of keepers to be reaped.
-    thaw: is given the line of a template's copies, all of which are to be thawed."""
+    and why. standing: is told that copies of one more can be made. dying: takes the process groups of keepers, as
+    negative numbers, to be reaped. thaw: is given the line of a template's copies, all of which are to be thawed."""
 
     def __init__(
         self,
@@ -76,6 +76,8 @@ class Templates:
             pid = os.fork()
             if pid == 0:
                 _become_keeper(theirs.fileno(), parent.fileno(), self._way_out)
+        with contextlib.suppress(OSError):  # here too, as nobody knows who comes first; and it may be dead by now
+            os.setpgid(pid, pid)
         parent.close()
         ours.setblocking(False)
         self._keepers[number] = KeeperProcess(pid, Channel(ours), name)
@@ -119,10 +121,11 @@ class Templates:
     def tidy(self) -> None:
         """Interrupt keepers that wait for what a dead template does no more: what they hold can't be gone before."""
         now = time.monotonic()
-        waiting = [(pid, until) for pid, until in self._leaving if pid in self._dying]
+        waiting = [(pid, until) for pid, until in self._leaving if -pid in self._dying]
         for pid, until in waiting:
             if now >= until:
-                os.kill(pid, signal.SIGALRM)
+                with contextlib.suppress(ProcessLookupError):  # its number is nobody else's while its group is there
+                    os.kill(pid, signal.SIGALRM)
         self._leaving = [(pid, until) for pid, until in waiting if now < until]
 
     def _hear(self, number: int) -> None:
@@ -163,12 +166,13 @@ class Templates:
 
     def _lost(self, number: int, keeper: KeeperProcess) -> None:
         """Without its keeper a template is dead, and no copy can be made; those that there are live as long as A. At
-        the end of file it exits by itself, and not in the middle of something: that would leave a process that is
-        nobody's to reap. `tidy` sees to those that wait for ever."""
+        the end of file it exits by itself; `tidy` sees to those that wait for ever. If it was killed in the middle of
+        making a copy, who furnished that is ours to reap: else it would stay a zombie in the copy's pid namespace,
+        which the kernel keeps until it is reaped, and with it the template's."""
         del self._keepers[number]
         self._selector.unregister(keeper.channel)
         keeper.channel.close()
-        self._dying.append(keeper.pid)
+        self._dying.append(-keeper.pid)
         self._leaving.append((keeper.pid, time.monotonic() + _GRACE))
         self._thaw(keeper.spares)  # the kernel kills them now, which a frozen one would not heed
         for copy in tuple(keeper.pending):
@@ -177,6 +181,7 @@ class Templates:
 
 def _become_keeper(server: int, parent: int, way_out: dict[str, bytes] | None) -> NoReturn:
     try:
+        os.setpgid(0, 0)  # with all that it forks, so that the server can reap what it leaves
         moved = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _FIRST + 2) for descriptor in (server, parent)]
         for number, descriptor in enumerate(moved, _FIRST):
             os.dup2(descriptor, number, inheritable=False)
