@@ -130,7 +130,7 @@ async def live(directory: Path, began: float, seed: int, last: bool) -> None:
     database = Database(directory / "events.db")
     queue = SqliteEventQueue(database)
 
-    def unmeasured(metric: str, function: FunctionId, value: float) -> None: ...
+    def unmeasured(metric: str, function: FunctionId, value: float, arn: str) -> None: ...
 
     functions: Any = Functions(ran, clock, chance)
     rules: Any = Rules()

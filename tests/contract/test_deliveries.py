@@ -58,7 +58,7 @@ class Sender:
 
     def __init__(self, where: Targets, clock: Clock) -> None:
         self.counted: list[tuple[str, str, float]] = []
-        self._work = Deliveries(where, clock, lambda name, id, value: self.counted.append((name, id.name, value)))
+        self._work = Deliveries(where, clock, lambda name, id, value, arn: self.counted.append((name, id.name, value)))
 
     async def send(self, ended: Ending, destination: str | None, dead_letter: str | None = None) -> list[Verdict]:
         queued = follow(ended, destination, dead_letter, never, ended.at)

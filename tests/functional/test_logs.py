@@ -326,13 +326,18 @@ def test_a_subscription_ends_to_bring_when_its_permission_is_taken_away(
     client.remove_permission(FunctionName=name, StatementId=statement["Sid"], Qualifier="live")
     logs.create_log_stream(logGroupName=group, logStreamName="s")
     put(logs, group, "s", "kept out")
-    within(lambda: f"log-group:{group} are not brought to {arn}" in service.log.read_text(), "it is told")
+    refusal = f"log-group:{group} are not brought to {arn}"
+    within(lambda: refusal in service.log.read_text(), "it is told")
+    put(logs, group, "s", "kept out as well")
+    allow(client, name, "logs.amazonaws.com", f"{source[:-2]}-another:*", Qualifier="live")
+    within(lambda: put(logs, group, "s", "kept out") and service.log.read_text().count(refusal) == 2, "and told anew")
     allow(client, name, "logs.amazonaws.com", source, Qualifier="live")
     put(logs, group, "s", "let in")
     log_group = f"/aws/lambda/{name}"
     within(lambda: logs.describe_log_groups(logGroupNamePrefix=log_group)["logGroups"], "it was called")
     (line,) = within(lambda: messages(logs, log_group, filterPattern="delivered"), "what came then was delivered")
     assert "let in" in line and "kept out" not in line
+    assert service.log.read_text().count(refusal) == 2, "not with each line, but with each policy that refuses"
 
 
 def test_live_tail_sends_what_comes(logs: Any, group: str) -> None:

@@ -3,14 +3,12 @@
 import json
 import random
 import re
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from botocore.exceptions import ClientError
 
 from lamplighter.store.usage import usage_between
 from support.functions import deploy_with
+from support.no_queues import serving_no_queues
 from support.service import Service
 
 SOURCE = """
@@ -35,29 +34,10 @@ QUEUE = "arn:aws:sqs:us-east-1:000000000000:nowhere"
 KINDS = ("ok", "fail", "alias", "event", "failing event", "throttle", "burst", "fail", "ok", "alias", "crash", "slow")
 
 
-class NoQueue(BaseHTTPRequestHandler):
-    """An SQS without queues."""
-
-    def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["Content-Length"]))
-        body = b'{"__type": "com.amazonaws.sqs#QueueDoesNotExist", "message": "no"}'
-        self.send_response(400)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
-
-
 @pytest.fixture(scope="module")
 def sqs() -> Iterator[str]:
-    with HTTPServer(("127.0.0.1", 0), NoQueue) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    with serving_no_queues() as url:
+        yield url
 
 
 class Walk:

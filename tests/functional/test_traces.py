@@ -1,6 +1,7 @@
 """Traces of the running service, as a collector sees them."""
 
 import json
+import platform
 import socket
 import threading
 from collections.abc import Iterator
@@ -11,6 +12,8 @@ from typing import Any
 import pytest
 from tests.support.control import zipped
 from tests.support.service import Service
+
+from lamplighter.runtimes.catalogue import installed
 
 SOURCE = """
 import json, os, socket, time
@@ -144,6 +147,39 @@ def test_a_call_that_is_not_sampled_stays_here(client: Any, collector: Collector
     assert seen["Sampled"] == "0"
     seen, _ = _invoke(client, "passive", f"Root={root};Parent=53995c3f42cd8ad8;Sampled=1")
     assert (seen["Parent"], seen["Sampled"]) == ("53995c3f42cd8ad8", "1"), "it only hands on"
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="copies are made on x86_64 only")
+def test_a_restored_environment_has_a_restore_in_place_of_an_init(client: Any, collector: Collector) -> None:
+    """And what its copy of the function sends to the X-Ray daemon's address arrives as from any environment."""
+    runtime = next((name for name in installed() if name in ("python3.12", "python3.13", "python3.14")), None)
+    if runtime is None:
+        pytest.skip("no Python 3.12 or later here, as SnapStart needs it")
+    client.create_function(
+        FunctionName="copied",
+        Runtime=runtime,
+        Role="arn:aws:iam::000000000000:role/r",
+        Handler="main.handler",
+        Code={"ZipFile": zipped({"main.py": SOURCE})},
+        TracingConfig={"Mode": "Active"},
+        SnapStart={"ApplyOn": "PublishedVersions"},
+        Publish=True,
+    )
+    waiter = client.get_waiter("published_version_active")
+    waiter.wait(FunctionName="copied", Qualifier="1", WaiterConfig={"Delay": 1, "MaxAttempts": 30})
+    optimized = client.get_function_configuration(FunctionName="copied", Qualifier="1")["SnapStart"]
+    assert optimized["OptimizationStatus"] == "On"
+    for number, phases in ((3, ["Restore", "Invocation", "Overhead", "work"]), (4, ["Invocation", "Overhead", "work"])):
+        trace = f"5759e98800000000000000000000000{number}"
+        root = f"1-{trace[:8]}-{trace[8:]}"
+        seen, _ = _invoke(client, "copied:1", f"Root={root};Parent=53995c3f42cd8ad8;Sampled=1")
+        spans = collector.of(trace, 2 + len(phases))
+        assert spans.keys() == {"2 copied", "1 copied", *(f"1 {phase}" for phase in phases)}
+        assert {spans[f"1 {phase}"]["parentSpanId"] for phase in phases} == {seen["Parent"]}
+        assert spans["1 copied"]["spanId"] == seen["Parent"]
+        if "Restore" in phases:
+            assert spans["1 copied"]["startTimeUnixNano"] == spans["1 Restore"]["startTimeUnixNano"]
+            assert spans["1 Restore"]["endTimeUnixNano"] == spans["1 Invocation"]["startTimeUnixNano"]
 
 
 def test_without_a_collector_the_daemons_address_takes_what_comes(tmp_path: Path) -> None:

@@ -172,7 +172,7 @@ async def scene(
         made.ran.append((function.version, invocation))
         return await handler(function, invocation)
 
-    def measure(metric: str, function: FunctionId, value: float) -> None:
+    def measure(metric: str, function: FunctionId, value: float, arn: str) -> None:
         made.measured.append((metric, function.name))
 
     async with AsyncExitStack() as stack:

@@ -77,8 +77,8 @@ def test_however_many_functions_there_are_a_scrape_is_bounded_and_loses_nothing(
     activity, limits = Activity(), Limits()
     for number in range(MOST + 50):
         id = FunctionId("000000000000", "us-east-1", f"f{number}")
-        activity.measure("AsyncEventsReceived", id, 1.0)
-        activity.measure("AsyncEventAge", id, 2000.0)
+        activity.measure("AsyncEventsReceived", id, 1.0, id.arn)
+        activity.measure("AsyncEventAge", id, 2000.0, id.arn)
         limits.share(id).admit()
     counts = [QueueCounts(f"invoke:arn:aws:lambda:r:a:function:q{n}", 2, 1, 0, 1.0, {}) for n in range(MOST + 5)]
     found = shown(activity, limits, *counts, QueueCounts("deliver:q", 4, 0, 0, None, {}))

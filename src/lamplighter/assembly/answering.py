@@ -40,9 +40,10 @@ from lamplighter.api.unavailable import unavailable
 from lamplighter.api.urls import UrlOperations
 from lamplighter.api.usage import USAGE, MonthlyUsage
 from lamplighter.api.versions import VersionOperations
+from lamplighter.assembly.log_delivery import lets_logs
 from lamplighter.assembly.running import Running
 from lamplighter.assembly.stores import Stores
-from lamplighter.assembly.telemetry import Telemetry, lets_logs
+from lamplighter.assembly.telemetry import Telemetry
 from lamplighter.control.account import Account
 from lamplighter.control.aliases import Aliases
 from lamplighter.control.code_signing import CodeSigning
@@ -154,7 +155,7 @@ def _control_plane(
         sources,
         _known_runtimes(settings, runtimes),
         clock,
-        lambda id: told.measure("SignatureValidationErrors", id, 1.0),
+        lambda id: told.measure("SignatureValidationErrors", id, 1.0, id.arn),
         allows,
     )
     return {

@@ -1,21 +1,17 @@
 """What is told of what runs: logs, metrics, metering and traces, each only where it is wanted."""
 
-import logging
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from functools import partial
 
 from lamplighter import endpoints
+from lamplighter.assembly.log_delivery import LogDelivery
 from lamplighter.assembly.stores import Stores
-from lamplighter.control.service_permissions import ServiceCall, may_invoke
-from lamplighter.events import envelope
 from lamplighter.events.accept import Acceptance
 from lamplighter.events.contract import Measure
 from lamplighter.model.clock import Clock
 from lamplighter.model.functions import FunctionId
 from lamplighter.model.ids import Ids
-from lamplighter.model.invocation import Invocation
 from lamplighter.model.usage import Observe, together
 from lamplighter.settings.choices import Settings
 from lamplighter.startup import StartupError
@@ -30,8 +26,6 @@ from lamplighter.telemetry.metrics.collector import Collector
 from lamplighter.telemetry.metrics.embedded import Embedded
 from lamplighter.telemetry.metrics.store import MetricStore
 from lamplighter.telemetry.traces.exporter import Exporter
-
-_log = logging.getLogger("lamplighter")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +54,7 @@ async def open_telemetry(
     measure = _measure(activity, metrics)
     acceptance = Acceptance(stores.queue, clock, measure)
     embedded = Embedded(metrics.put).lines if metrics is not None else None
-    archive, intake = await _logs(stack, stores, clock, partial(_deliver_log, stores, acceptance, ids), embedded)
+    archive, intake = await _logs(stack, stores, clock, LogDelivery(stores, acceptance, ids).deliver, embedded)
     post = endpoints.collector(settings)
     traces = None if post is None else await stack.enter_async_context(Exporter(post, ids.segment))
     meter = await stack.enter_async_context(Meter(UsageLedger(stores.directory.usage))) if settings.metering else None
@@ -99,30 +93,14 @@ async def _logs(
     return archive, intake
 
 
-async def lets_logs(stores: Stores, arn: str, source: str) -> bool:
-    """Whether there is such a function, and its policy lets events of this log group (its ARN) be brought to it."""
-    id, qualifier = envelope.function_of(arn)
-    service = ServiceCall((f"logs.{id.region}.amazonaws.com", "logs.amazonaws.com"), f"{source}:*", id.account)
-    return await stores.functions.serving(id) is not None and may_invoke(stores.records, id, qualifier, service)
-
-
-async def _deliver_log(stores: Stores, acceptance: Acceptance, ids: Ids, arn: str, source: str, payload: bytes) -> None:
-    """Log events to a function that subscribes to them, while its policy lets them in."""
-    function = await stores.functions.serving(envelope.function_of(arn)[0])
-    if function is None or not await lets_logs(stores, arn, source):
-        _log.warning("logs of %s are not brought to %s: it is gone, or its policy does not let them in", source, arn)
-        return
-    await acceptance.accept(function, Invocation(ids.request_id(), payload, arn, ids.trace()))
-
-
 def _measure(activity: Activity, metrics: Collector | None) -> Measure:
     """What the events room measures, to whoever counts it."""
     if metrics is None:
         return activity.measure
 
-    def measure(name: str, function: FunctionId, value: float) -> None:
-        metrics.measure(name, function, value)
-        activity.measure(name, function, value)
+    def measure(name: str, function: FunctionId, value: float, arn: str) -> None:
+        metrics.measure(name, function, value, arn)
+        activity.measure(name, function, value, arn)
 
     return measure
 

@@ -19,4 +19,4 @@ class Acceptance:
 
         Raises StoreFailed, a ServiceException: nothing is kept then."""
         await self._queue.enqueue(invocation_event(function.id, invocation, self._clock.now()))
-        self._measure("AsyncEventsReceived", function.id, 1.0)
+        self._measure("AsyncEventsReceived", function.id, 1.0, invocation.invoked_arn)

@@ -11,8 +11,9 @@ from typing import Protocol
 from lamplighter.model.events import Event
 from lamplighter.model.functions import FunctionId
 
-# Counts one value of a metric of AWS/Lambda for a function, in the metric's own unit (AWS: spec 10.2).
-Measure = Callable[[str, FunctionId, float], None]
+# Counts one value of a metric of AWS/Lambda for a function, in the metric's own unit, under the ARN as it was invoked
+# (AWS: spec 10.2).
+Measure = Callable[[str, FunctionId, float, str], None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from lamplighter.events.envelope import function_of
 from lamplighter.events.retry import backoff
 from lamplighter.model.clock import Clock
 from lamplighter.model.events import Event
+from lamplighter.model.functions import LATEST
 from lamplighter.model.request import REQUEST
 
 LONGEST: Final = 21_600.0  # seconds that a delivery is tried for
@@ -50,5 +51,6 @@ class Deliveries:
             # What is away for one is away for all: the rest of its queue need not find out by itself.
             return Again(replace(event, due=due, attempts=event.attempts + 1), pause=True)
         _log.warning("%s for %s given up: %s", delivery.kind, delivery.target, failure)
-        self._measure(delivery.metric, function_of(delivery.function)[0], 1.0)
+        invoked = delivery.function.removesuffix(f":{LATEST}")
+        self._measure(delivery.metric, function_of(invoked)[0], 1.0, invoked)
         return Done(died=delivery.metric)

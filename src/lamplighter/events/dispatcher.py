@@ -49,6 +49,9 @@ class _Attempt:
     def refused(self, status: int, message: str) -> None:
         self.state = State(self.state.response, self.state.refusals + 1, Refusal(status, message))
 
+    def tell(self, measure: Measure, name: str, value: float = 1.0) -> None:
+        measure(name, self.id, value, self.invocation.invoked_arn)
+
     def again(self, due: float) -> Event:
         return with_state(self.event, self.state, due, self.count)
 
@@ -74,7 +77,7 @@ class Dispatcher:
             attempt.dead_letter = function.dead_letter_arn
             if stop := self._stop(attempt, share.reserved):
                 return stop
-            self._measure("AsyncEventAge", attempt.id, (self._clock.now() - event.accepted) * 1000)
+            attempt.tell(self._measure, "AsyncEventAge", (self._clock.now() - event.accepted) * 1000)
             latest = event.accepted + self._rules.of(attempt.id, attempt.qualifier).age
             outcome = await self._invoker.invoke(function, attempt.invocation._replace(latest=latest))
         except TooManyRequestsException:
@@ -127,7 +130,7 @@ class Dispatcher:
     def _nothing_to_run(self, attempt: _Attempt, error: ResourceNotFoundException) -> Verdict:
         """A qualifier that is gone has left its function's dead-letter queue; a function that is gone, nothing."""
         if self._records.view(attempt.id.account, attempt.id.region).version(attempt.id.name) is None:
-            self._measure("AsyncEventsDropped", attempt.id, 1.0)
+            attempt.tell(self._measure, "AsyncEventsDropped")
             return Done(died="FunctionNotFound")
         attempt.refused(error.status, error.message or "")
         attempt.dead_letter = self._dead_letter(attempt.id)
@@ -140,7 +143,7 @@ class Dispatcher:
     def _ended(self, attempt: _Attempt, condition: Condition) -> Done:
         died = None if condition == "Success" else condition
         if died:
-            self._measure("AsyncEventsDropped", attempt.id, 1.0)
+            attempt.tell(self._measure, "AsyncEventsDropped")
         rules = self._rules.of(attempt.id, attempt.qualifier)
         destination = rules.destinations.get("OnFailure" if died else "OnSuccess")
         dead_letter = attempt.dead_letter if died else None
@@ -169,7 +172,7 @@ class Dispatcher:
         if len(kept) < len(then):
             told = {"request_id": attempt.event.id}
             _log.warning("event %s of %s: its record is too large", attempt.event.id, attempt.id.arn, extra=told)
-            self._measure("DestinationDeliveryFailures", attempt.id, 1.0)
+            attempt.tell(self._measure, "DestinationDeliveryFailures")
         return kept
 
 

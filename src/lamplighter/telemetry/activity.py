@@ -80,8 +80,8 @@ class Activity:
             else:
                 counts.recursive += 1
 
-    def measure(self, name: str, function: FunctionId, value: float) -> None:
-        """events.contract.Measure."""
+    def measure(self, name: str, function: FunctionId, value: float, arn: str) -> None:
+        """events.contract.Measure; counted by function alone."""
         counts = self._functions.get(function) or self._begin(function)
         if name == "AsyncEventAge":
             if counts.ages is None:

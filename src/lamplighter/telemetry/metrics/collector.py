@@ -75,7 +75,7 @@ class Collector(Loop):
         if len(self._told) >= HURRY:
             self._crowded()
 
-    def measure(self, name: str, function: FunctionId, value: float, arn: str = "") -> None:
+    def measure(self, name: str, function: FunctionId, value: float, arn: str) -> None:
         self._told.append(_Measured(name, function, value, self._clock.now(), arn))
         if len(self._told) >= HURRY:
             self._crowded()
