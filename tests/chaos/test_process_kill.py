@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from support.functions import deploy_with
-from support.sandbox_server import cgroup_parents, children, descendants, serving_process
+from support.sandbox_server import cgroup_parents, children, descendants, fork_servers
 from support.service import Service
 from support.wire_client import WireClient
 
@@ -145,8 +145,7 @@ def _sandbox_server(service: Service) -> int:
 
 
 def _fork_server(service: Service) -> int:
-    found = children(serving_process(_sandbox_server(service)))
-    (fork_server,) = [pid for pid in found if b"sandbox.storage" not in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    (fork_server,) = fork_servers(_sandbox_server(service))
     return fork_server
 
 

@@ -14,9 +14,8 @@ from support.sandbox_server import (
     VARIABLES,
     Bench,
     cgroups_of,
-    children,
+    fork_servers,
     serving,
-    serving_process,
     story,
     until,
 )
@@ -283,7 +282,7 @@ async def test_a_fork_server_that_dies_takes_its_sandboxes_along_and_is_replaced
     async with serving(mode) as bench:
         guest = await bench.guest()
         await guest.run("result = 1")
-        for pid in children(serving_process(bench.server)):
+        for pid in fork_servers(bench.server):
             os.kill(pid, signal.SIGKILL)
         async with asyncio.timeout(DEADLINE):
             assert await guest.sandbox.exited == Exit(signal=9)

@@ -24,7 +24,9 @@ from support.sandbox_server import (
     VARIABLES,
     cgroup_parents,
     cgroups_of,
+    children,
     descendants,
+    fork_servers,
     needs,
     serving,
     serving_process,
@@ -71,9 +73,8 @@ async def test_kill_9_of_a_fork_server_leaves_nothing_and_the_next_start_works(m
     async with serving(mode) as bench:
         killed = await bench.guest()
         killed.sandbox.freeze()
-        served = serving_process(bench.server)
-        before = descendants(served)
-        (forkserver,) = [pid for pid in before if _parent(pid) == served]
+        (forkserver,) = fork_servers(bench.server)
+        before = [forkserver, *descendants(forkserver)]
         os.kill(forkserver, signal.SIGKILL)
         await until(lambda: not any(_alive(pid) for pid in before), "its sandboxes have ended with it")
         guest = await bench.guest()
@@ -110,7 +111,7 @@ asyncio.run(main())
 
 @pytest.mark.root
 @pytest.mark.parametrize("mode", ["full", "none"])
-@pytest.mark.parametrize("victim", ["service", "server", "both"])
+@pytest.mark.parametrize("victim", ["service", "server", "both", "all"])
 @story
 async def test_kill_9_of_ours_leaves_nothing_running_and_a_new_start_removes_the_rest(
     mode: Isolation, victim: str
@@ -125,16 +126,18 @@ async def test_kill_9_of_ours_leaves_nothing_running_and_a_new_start_removes_the
             inside = descendants(service.pid)
             (server,) = [pid for pid in inside if _parent(pid) == service.pid]
             assert len(inside) > 6
-            if victim == "both":
+            survivor = children(server)[0]
+            if victim in ("both", "all"):
                 service.send_signal(signal.SIGSTOP)  # so that it does not notice the server's end
+            if victim == "all":
+                os.kill(survivor, signal.SIGKILL)
             os.kill(service.pid if victim == "service" else server, signal.SIGKILL)
             if victim == "server":
                 await until(lambda: not any(_alive(pid) for pid in inside if pid != server), "what it held has ended")
             service.kill()
-        if victim != "both":
-            await until(lambda: not any(_alive(pid) for pid in inside), "everything has ended")
-        if victim == "service":
-            await until(lambda: not run_dir.exists() and not cgroup_parents(run_dir), "the server has cleaned up")
+        if victim != "all":
+            await until(lambda: not any(_alive(pid) for pid in inside), "everything has ended, what was frozen too")
+            await until(lambda: not run_dir.exists() and not cgroup_parents(run_dir), "somebody has cleaned up")
         told = Configuration(str(code_root), str(run_dir), {"python": Runtime(sys.executable, str(CLIENT))}, mode)
         sandboxes = await ServerSandboxes.launch(told)
         try:
@@ -162,8 +165,9 @@ def _empty_kept(mode: Isolation) -> int:
 
 
 def _resting(mode: Isolation) -> int:
-    """Processes below the server: the fork server, two for each empty sandbox, in user one more that is the server."""
-    return 1 + 2 * _empty_kept(mode) + (mode == "user")
+    """Processes below the server: the fork server, two for each empty sandbox, and its survivor; in user one more that
+    is the server."""
+    return 2 + 2 * _empty_kept(mode) + (mode == "user")
 
 
 def _at_rest(server: int, mode: Isolation) -> Callable[[], bool]:

@@ -264,9 +264,20 @@ def descendants(pid: int) -> list[int]:
 
 
 def serving_process(pid: int) -> int:
-    """The process that is the server: in isolation user the child of the one that was started."""
-    command = Path(f"/proc/{pid}/cmdline").read_bytes()
-    return next((child for child in children(pid) if Path(f"/proc/{child}/cmdline").read_bytes() == command), pid)
+    """The process that is the server: in isolation user the child of the one that was started, in other namespaces."""
+
+    def looks(which: int) -> tuple[bytes, str]:
+        return Path(f"/proc/{which}/cmdline").read_bytes(), os.readlink(f"/proc/{which}/ns/pid")
+
+    command, namespace = looks(pid)
+    inner = [child for child in children(pid) if looks(child)[0] == command and looks(child)[1] != namespace]
+    return inner[0] if inner else pid
+
+
+def fork_servers(server: int) -> list[int]:
+    """Of the server that was started as `server`."""
+    found = children(serving_process(server))
+    return [pid for pid in found if b"sandbox.forkserver" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
 def cgroup_parents(run_dir: Path, seen_by: Path = Path("/proc/self")) -> list[Path]:

@@ -1,8 +1,10 @@
 """What a sandbox server stands on: a directory that is its alone, cgroups, and namespaces in which it may mount.
 
-Whatever a server that was killed has left there goes first.
+Whatever a server that was killed has left there goes first; and a process stays behind that takes down what it would
+leave (`survivor.py`).
 """
 
+import contextlib
 import errno
 import fcntl
 import hashlib
@@ -16,6 +18,7 @@ from lamplighter.sandbox import linux
 from lamplighter.sandbox.cgroup import Cgroups, hierarchies
 from lamplighter.sandbox.messages import Configuration
 from lamplighter.sandbox.probe import enter_user_namespace
+from lamplighter.sandbox.survivor import Survivor
 from lamplighter.sandbox.tmp import PLACE
 
 TAKEOVER = 10.0  # seconds that one before us may still need to take down what it has
@@ -30,6 +33,14 @@ def clear_run_dir(run_dir: str) -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
+def take_down(cgroups: Cgroups, run_dir: str) -> None:
+    """All that `prepare` made outside namespaces, and whatever still runs in it."""
+    cgroups.remove()
+    clear_run_dir(run_dir)
+    with contextlib.suppress(OSError):
+        os.rmdir(run_dir)
+
+
 def _own_user_namespace() -> None:
     """Isolation "user": root over namespaces of our own making, and an ordinary user to everything else."""
     enter_user_namespace(linux.CLONE_NEWNS | linux.CLONE_NEWPID)
@@ -38,49 +49,57 @@ def _own_user_namespace() -> None:
     child = os.fork()
     if child:
         linux.close_from(3)
-        os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) & 0xFF)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) & 0xFF
+        with contextlib.suppress(ChildProcessError):
+            os.wait()  # for the survivor
+        os._exit(code)
     linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _take(run_dir: str) -> None:
-    """Make the directory ours until this process ends. After kill -9 of a service the next one may be there before its
-    sandbox server has noticed: what that one still takes down has the names of what we are about to make."""
+def _take(run_dir: str) -> int:
+    """Make the directory ours until all are gone that have the descriptor, which this gives. After kill -9 of a service
+    the next one may be there before its sandbox server has noticed: what that one still takes down has the names of
+    what we are about to make."""
     deadline = time.monotonic() + TAKEOVER
-    while not _taken(run_dir):
+    while (taken := _taken(run_dir)) < 0:
         if time.monotonic() > deadline:
             raise OSError(errno.EBUSY, "the sandbox server of an earlier service is still there; end it", run_dir)
         time.sleep(_RETRY)
+    return taken
 
 
-def _taken(run_dir: str) -> bool:
+def _taken(run_dir: str) -> int:
+    """Its descriptor, with the lock; negative: another has that."""
     directory = -1
     try:
         os.makedirs(run_dir, mode=0o755, exist_ok=True)
         directory = os.open(run_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.path.samestat(os.fstat(directory), os.stat(run_dir)):
-            return True  # and the descriptor stays open
+            return directory
     except (FileNotFoundError, BlockingIOError):
         pass  # the one before has just removed it, or still has it
     if directory >= 0:
         os.close(directory)
-    return False
+    return -1
 
 
-def prepare(told: Configuration) -> Cgroups:
-    """The directory, the cgroups and the namespaces that a server works in. Raises OSError with what is missing."""
+def prepare(told: Configuration) -> tuple[Cgroups, Survivor]:
+    """The directory, the cgroups and the namespaces that a server works in, and who clears up after it. Raises OSError
+    with what is missing."""
     if told.isolation == "full" and os.geteuid() != 0:
         raise PermissionError(1, "isolation full needs root; isolation user does not")
-    _take(told.run_dir)
+    taken = _take(told.run_dir)
     clear_run_dir(told.run_dir)
     os.mkdir(os.path.join(told.run_dir, "root"))
     os.mkdir(os.path.join(told.run_dir, PLACE), 0o700)
     name = "lamplighter-" + hashlib.sha256(os.path.realpath(told.run_dir).encode()).hexdigest()[:16]
     cgroups = Cgroups.open(name, hierarchies())
+    survivor = Survivor.fork(taken, lambda: take_down(cgroups, told.run_dir))
     if told.isolation == "user":
         _own_user_namespace()
     if told.isolation == "full":
         linux.unshare(linux.CLONE_NEWNS)
     if told.isolation != "none":
         linux.mount("none", "/", None, linux.MS_REC | linux.MS_PRIVATE)
-    return cgroups
+    return cgroups, survivor

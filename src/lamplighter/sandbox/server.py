@@ -3,7 +3,8 @@
 It makes cgroups and mounts and tells fork servers to fork; it never touches a guest's bytes. It is started by the
 service over an inherited packet socket and lives exactly as long as that: end of file means kill everything, give
 everything back, exit. If it is killed itself, the kernel kills the fork servers (parent-death signal), with each its
-pid namespace, and with them every sandbox; mounts go with their namespaces; cgroups are removed at the next start.
+pid namespace, and with them every sandbox; mounts go with their namespaces, and a process that is there for it thaws
+what is frozen and removes the cgroups (`survivor.py`).
 """
 
 import contextlib
@@ -20,7 +21,7 @@ from lamplighter.sandbox import linux, netlink
 from lamplighter.sandbox.cgroup import Cgroups
 from lamplighter.sandbox.channel import Channel, Malformed, close_all
 from lamplighter.sandbox.code import Code
-from lamplighter.sandbox.ground import clear_run_dir, prepare
+from lamplighter.sandbox.ground import prepare, take_down
 from lamplighter.sandbox.lines import Lines
 from lamplighter.sandbox.messages import Configuration, Copy, End, Hold, Start, Warm, configuration, request
 from lamplighter.sandbox.records import Record, Records
@@ -109,10 +110,7 @@ class Server:
         while (self._records.leaving or self._dying) and time.monotonic() < deadline:
             self._tidy()
             time.sleep(RETRY if self._records.leaving or self._dying else 0)
-        self._cgroups.remove()
-        clear_run_dir(self._told.run_dir)
-        with contextlib.suppress(OSError):
-            os.rmdir(self._told.run_dir)
+        take_down(self._cgroups, self._told.run_dir)
 
     def _patience(self) -> float | None:
         """Seconds to wait for packets."""
@@ -371,7 +369,7 @@ def main() -> None:
         return
     try:
         told = configuration(first[0])
-        cgroups = prepare(told)
+        cgroups, survivor = prepare(told)
         if told.isolation != "none":  # there each sandbox has a process that sees to its orphans
             linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)  # to what a keeper that is killed leaves behind
         stock = Stock.launch(told.storage) if told.storage and told.isolation == "full" else None
@@ -386,6 +384,7 @@ def main() -> None:
         server.serve()
     finally:
         server.close()
+        survivor.end()
 
 
 if __name__ == "__main__":
