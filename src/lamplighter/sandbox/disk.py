@@ -7,10 +7,12 @@ template, which costs a few hundred kilobytes; the rest of the file is a hole un
 Runs as root. Guests write through the kernel's file system, never into an image, and nothing here looks into one.
 """
 
+import contextlib
 import errno
 import fcntl
 import os
 import shutil
+import stat
 import struct
 import subprocess
 import threading
@@ -29,6 +31,7 @@ _INODES = 16_384  # bytes for each: 32,768 files in 512 MB
 _FEATURES = "none,extents,filetype,sparse_super,large_file,huge_file,dir_index,dir_nlink,extra_isize,flex_bg,uninit_bg"
 _MAKE_LIMIT = 60.0  # seconds
 _IN_MEMORY = ("tmpfs", "ramfs")
+_LOOP_MAJOR = 7
 _LOOP_CTL_GET_FREE = 0x4C82
 _LOOP_CONFIGURE = 0x4C0A
 _LO_FLAGS_AUTOCLEAR, _LO_FLAGS_DIRECT_IO = 4, 16
@@ -166,7 +169,7 @@ class Disk:
         info = struct.pack("=5Q4I64s64s32s2Q", *[0] * 8, _LO_FLAGS_AUTOCLEAR | _LO_FLAGS_DIRECT_IO, *[b""] * 3, 0, 0)
         for _ in range(_TRIES):
             number = fcntl.ioctl(self._control, _LOOP_CTL_GET_FREE)
-            device = os.open(f"/dev/loop{number}", os.O_RDWR | os.O_CLOEXEC)
+            device = _open_loop(number)
             try:
                 fcntl.ioctl(device, _LOOP_CONFIGURE, struct.pack("=II", file, _BLOCK) + info + bytes(64))
             except OSError as error:
@@ -176,6 +179,16 @@ class Disk:
             else:
                 return device, number
         raise OSError(errno.EBUSY, "no free loop device")
+
+
+def _open_loop(number: int) -> int:
+    """In a container /dev may be what there was when it began, and nobody adds a node for a device that is new."""
+    path, flags = f"/dev/loop{number}", os.O_RDWR | os.O_CLOEXEC
+    with contextlib.suppress(FileNotFoundError):
+        return os.open(path, flags)
+    with contextlib.suppress(FileExistsError):
+        os.mknod(path, 0o600 | stat.S_IFBLK, os.makedev(_LOOP_MAJOR, number))
+    return os.open(path, flags)
 
 
 def _mount(device: int) -> int:

@@ -38,7 +38,7 @@ CLOSING = 5.0  # seconds for everything to be gone at the end
 
 
 class Server:
-    def __init__(self, channel: Channel, told: Configuration, cgroups: Cgroups, stock: Stock | None = None) -> None:
+    def __init__(self, channel: Channel, told: Configuration, cgroups: Cgroups) -> None:
         self._channel = channel
         self._told = told
         self._cgroups = cgroups
@@ -48,7 +48,7 @@ class Server:
         self._forkservers: dict[str, ForkServerProcess] = {}
         self._dying: list[int] = []  # to be reaped: as `waitpid` names them, a process or a whole group of them
         self._records = Records(cgroups)
-        self._tmps = Tmps(told, stock, self._try_start, self._channel.send, self._dying)
+        self._tmps = Tmps(told, self._try_start, self._channel.send, self._dying)
         self._templates = Templates(
             self._selector,
             self._channel.send,
@@ -65,8 +65,8 @@ class Server:
         """Until the service is gone."""
         self._channel.sock.setblocking(False)
         self._selector.register(self._channel, selectors.EVENT_READ, None)
-        if self._tmps.stock:
-            self._selector.register(self._tmps.stock.channel, selectors.EVENT_READ, self._tmps.stock)
+        if stock := self._tmps.begin():
+            self._selector.register(stock.channel, selectors.EVENT_READ, stock)
         while True:
             self._watch_writes()
             for key, events in self._selector.select(self._patience()):
@@ -372,8 +372,7 @@ def main() -> None:
         cgroups, survivor = prepare(told)
         if told.isolation != "none":  # there each sandbox has a process that sees to its orphans
             linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)  # to what a keeper that is killed leaves behind
-        stock = Stock.launch(told.storage) if told.storage and told.isolation == "full" else None
-        server = Server(channel, told, cgroups, stock)
+        server = Server(channel, told, cgroups)
     except (OSError, Malformed, KeyError) as error:
         where = f" ({error.filename})" if isinstance(error, OSError) and error.filename else ""
         text = error.strerror if isinstance(error, OSError) else str(error)

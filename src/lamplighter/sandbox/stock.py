@@ -1,26 +1,29 @@
-"""The server's side of /tmp on the disk: a few file systems ready for each size in use, so that a start takes one that
+"""The server's side of /tmp on the disk: some file systems ready for each size in use, so that a start takes one that
 is there.
 
-They are made by `sandbox/storage.py`. Who comes when there is none waits for one; where none can be made /tmp is in
-memory.
+They are made by `sandbox/storage.py`. How many are ready follows the starts: who calls two hundred at once finds none
+for most of them, and the next time one for each of as many as are allowed to wait. Who comes when there is none waits;
+where none can be made /tmp is in memory.
 """
 
 import contextlib
 import os
+import select
+import signal
 import socket
-import subprocess
-import sys
 import time
-from collections import defaultdict, deque
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, field
 
-from lamplighter.sandbox import linux
+from lamplighter.sandbox import linux, storage
 from lamplighter.sandbox.channel import Channel, close_all
 from lamplighter.sandbox.tmp import attach
 
 USUAL = 512  # MB, what nearly everybody has
-READY = 3  # of a size in use
-AGE = 600.0  # seconds after the last start for which some are kept ready
+FEWEST = 3  # ready: of the usual size always, of another that is in use
+READY = 12  # of the usual size once there have been starts: each takes 2 ms to make, 30 KB of memory and 64 of disk
+MOST = 64
+AGE = 600.0  # seconds for which a start counts
 SIZES = 8  # in use at a time
 _CLOSING = 10.0  # seconds
 
@@ -41,17 +44,35 @@ class DiskTmp:
         self.stock.drop(self.number, self.place)
 
 
+@dataclass(slots=True)
+class Shelf:
+    """What there is of one size. starts: the last ones, on the monotonic clock; ready: numbers and mounts; coming: how
+    many have been asked for."""
+
+    starts: deque[float] = field(default_factory=lambda: deque[float](maxlen=MOST))
+    ready: deque[tuple[int, int]] = field(default_factory=deque[tuple[int, int]])
+    coming: int = 0
+
+    def wanted(self, size: int, now: float) -> int:
+        """How many are to be ready."""
+        lately = sum(now - start < AGE for start in self.starts)
+        if not lately:
+            return FEWEST if size == USUAL else 0
+        return max(lately, READY if size == USUAL else FEWEST)
+
+
 class Stock:
     """Make it with `launch`, give it back with `close`."""
 
-    def __init__(self, channel: Channel, process: "subprocess.Popen[bytes]") -> None:
+    def __init__(self, channel: Channel, pid: int) -> None:
         self.channel = channel
         self.unable: str | None = None  # why none could be made, when this was tried last
+        self.scarce = False  # the disk has so little left that functions may write less than they asked for
         self.gone = False  # its process died, which another may not
-        self._process = process
-        self._ready: dict[int, deque[tuple[int, int]]] = defaultdict(deque)  # by size: numbers and mounts
-        self._coming: dict[int, int] = defaultdict(int)
-        self._used = {USUAL: time.monotonic()}  # sizes, when last
+        self._pid = pid
+        self._process = os.pidfd_open(pid)
+        self._dead = False
+        self._shelves = {USUAL: Shelf()}
         self._ended = False
 
     @classmethod
@@ -60,22 +81,20 @@ class Stock:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
         with theirs:
-            process = subprocess.Popen(
-                [sys.executable, "-S", "-P", "-m", "lamplighter.sandbox.storage", str(theirs.fileno()), directory],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
-            )
-        stock = cls(Channel(ours), process)
-        stock.refill()
+            pid = os.fork()
+            if pid == 0:
+                storage.run(theirs.fileno(), directory)
+        stock = cls(Channel(ours), pid)
+        stock.want(USUAL, FEWEST)
         return stock
 
     def take(self, size: int, place: str) -> DiskTmp | None:
         """One that is ready, mounted at `place`; None: it will come, or `unable` says why not. size: MB."""
-        self._used[size] = time.monotonic()
-        if not self._ready[size]:
+        shelf = self._shelves.setdefault(size, Shelf())
+        shelf.starts.append(time.monotonic())
+        if not shelf.ready:
             return None
-        number, mount = self._ready[size].popleft()
+        number, mount = shelf.ready.popleft()
         try:
             attach(mount, place)
         except OSError:
@@ -85,27 +104,29 @@ class Stock:
 
     def want(self, size: int, count: int) -> None:
         """See to it that so many are ready soon."""
-        while not self._ended and len(self._ready[size]) + self._coming[size] < count:
-            self._coming[size] += 1
+        shelf = self._shelves.setdefault(size, Shelf())
+        while not self._ended and len(shelf.ready) + shelf.coming < count:
+            shelf.coming += 1
             self.channel.send({"make": size})
 
     def refill(self) -> bool:
-        """Some of what is in use, and no more of what isn't. Gives whether there is something to look after later."""
+        """As many as are wanted of each size, and no more. Gives whether there will be too many later."""
         now = time.monotonic()
-        for size in sorted(self._used, key=self._used.__getitem__, reverse=True)[SIZES:]:
-            self._used[size] = 0.0
-        for size, used in list(self._used.items()):
-            if size == USUAL or now - used < AGE:
-                self.want(size, READY)
-                continue
-            for number, mount in self._ready.pop(size, ()):
+        in_use = sorted(self._shelves, key=lambda size: max(self._shelves[size].starts, default=0.0), reverse=True)
+        for size in in_use:
+            shelf = self._shelves[size]
+            wanted = shelf.wanted(size, now) if size == USUAL or size in in_use[:SIZES] else 0
+            self.want(size, wanted if self.unable is None else min(wanted, 1))
+            while len(shelf.ready) > wanted:
+                number, mount = shelf.ready.pop()
                 os.close(mount)
                 self.drop(number, None)
-            del self._used[size]
-        return len(self._used) > 1
+            if not wanted and not shelf.coming:
+                del self._shelves[size]
+        return any(shelf.starts for shelf in self._shelves.values())
 
     def has(self, size: int) -> bool:
-        return bool(self._ready[size])
+        return size in self._shelves and bool(self._shelves[size].ready)
 
     def receive(self) -> bool:
         """Take one packet. False: nothing more will come, so it is to `end`."""
@@ -114,15 +135,18 @@ class Stock:
             self.gone = self.unable is None
             self.unable = self.unable or "the process for it has died; another is started"
             return False
-        if "unable" in packet[0]:
-            self.unable = packet[0]["unable"]
-            return False
         body, mounts = packet
-        size = body["made"]
-        self._coming[size] -= 1
+        if "unable" in body:
+            self.unable = body["unable"]
+            return False
+        if "scarce" in body:
+            self.scarce = body["scarce"]
+            return True
+        shelf = self._shelves[body["made"]]
+        shelf.coming -= 1
         self.unable = body.get("reason")
         if self.unable is None:
-            self._ready[size].append((body["number"], mounts.pop()))
+            shelf.ready.append((body["number"], mounts.pop()))
         close_all(mounts)
         return True
 
@@ -137,27 +161,37 @@ class Stock:
     def lose(self) -> None:
         """Those in use stay."""
         self.end()
-        self._process.kill()
+        self._kill()
 
     @property
     def dead(self) -> bool:
-        return self._process.poll() is not None
+        if not self._dead and os.waitpid(self._pid, os.WNOHANG)[0]:
+            self._dead = True
+            os.close(self._process)
+        return self._dead
 
     def close(self) -> None:
         """All of them have been dropped."""
         self.end()
-        try:
-            self._process.wait(_CLOSING)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        if self.dead:
+            return
+        waiting = select.poll()
+        waiting.register(self._process, select.POLLIN)
+        if not waiting.poll(_CLOSING * 1000):
+            self._kill()
+            waiting.poll()
+        assert self.dead
+
+    def _kill(self) -> None:
+        if not self.dead:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._process, signal.SIGKILL)
 
     def end(self) -> None:
         if self._ended:
             return
         self._ended = True
         self.channel.close()
-        for ready in self._ready.values():
-            close_all([mount for _, mount in ready])
-        self._ready.clear()
-        self._coming.clear()
+        for shelf in self._shelves.values():
+            close_all([mount for _, mount in shelf.ready])
+        self._shelves.clear()

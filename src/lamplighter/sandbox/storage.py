@@ -1,20 +1,23 @@
-"""The process that makes /tmp on the disk: a child of the sandbox server, so that nobody but who needs a disk waits for
-one.
+"""The process that makes /tmp on the disk: a fork of the sandbox server, so that nobody but who needs a disk waits for
+one, and that shares its memory.
 
 It is asked over a packet socket. {"make": MB} is answered by {"made": MB, "number": N} with a detached mount, or by
 {"made": MB, "reason": text}; {"drop": N, "place": path} unmounts it there and gives it back. While the disk has plenty
-everybody may write what was asked for; when it has not, what is left is handed out by and by, and a part of it only to
-who has little. What the host needs is never touched: this is the bound over all of them.
+everybody may write what was asked for; when it has not, it says {"scarce": true}, what is left is handed out by and by,
+and a part of it only to who has little. What the host needs is never touched: this is the bound over all of them.
 """
 
 import contextlib
 import os
+import queue
 import selectors
 import signal
 import socket
-import sys
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import NoReturn
 
 from lamplighter.sandbox import linux
 from lamplighter.sandbox.channel import Channel
@@ -24,6 +27,8 @@ MAKERS, DROPPERS = 3, 3  # threads; the kernel's waiting is most of the work
 LOOK = 0.5  # seconds between two looks at the disk
 PLENTY = 8 << 30  # bytes beyond the reserve; more than a disk takes between two looks
 RESERVE, MOST_RESERVED = 10, 10 << 30  # a tenth of the disk, but no more than this, stays free
+_CHANNEL = 3
+NAME = "lamplighter-tmp"  # in lists of processes, where it would be another sandbox server
 LITTLE = 64 * MB  # whoever has less than this may still write when those with more may not
 
 
@@ -38,6 +43,30 @@ def allowance(room: Room, taken: int, others: int) -> int | None:
     return left // (others + 1)
 
 
+class _Crew:
+    """Threads that do one thing after the other."""
+
+    def __init__(self, number: int) -> None:
+        self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._threads = [threading.Thread(target=self._run, daemon=True) for _ in range(number)]
+        for thread in self._threads:
+            thread.start()
+
+    def give(self, work: Callable[[], None]) -> None:
+        self._work.put(work)
+
+    def finish(self) -> None:
+        """Return when all that was given is done."""
+        for _ in self._threads:
+            self._work.put(None)
+        for thread in self._threads:
+            thread.join()
+
+    def _run(self) -> None:
+        while work := self._work.get():
+            work()
+
+
 class Storage:
     def __init__(self, channel: Channel, disk: Disk) -> None:
         self._channel = channel
@@ -46,8 +75,8 @@ class Storage:
         self._last_number = 0
         self._held = False  # some may write less than they asked for
         self._lock = threading.Lock()  # over all of the above
-        self._makers = ThreadPoolExecutor(MAKERS)
-        self._droppers = ThreadPoolExecutor(DROPPERS)
+        self._makers = _Crew(MAKERS)
+        self._droppers = _Crew(DROPPERS)
 
     def serve(self) -> None:
         """Until the server is gone."""
@@ -57,13 +86,13 @@ class Storage:
                 if selector.select(LOOK if self._images else None):
                     packet = self._channel.receive()
                     if packet is None:
-                        self._droppers.shutdown()
+                        self._droppers.finish()
                         return
                     body, _ = packet
                     if "make" in body:
-                        self._makers.submit(self._make, body["make"])
+                        self._makers.give(partial(self._make, body["make"]))
                     else:
-                        self._droppers.submit(self._drop, body["drop"], body["place"])
+                        self._droppers.give(partial(self._drop, body["drop"], body["place"]))
                 self._look()
 
     def _make(self, size: int) -> None:
@@ -77,14 +106,13 @@ class Storage:
             if growth is not None:
                 image.hold(growth)
         except OSError as error:
-            where = f" ({error.filename})" if error.filename else ""
             with self._lock:
-                self._channel.send({"made": size, "reason": f"{error.strerror}{where}"})
+                self._channel.send({"made": size, "reason": _text(error)})
             return
         with self._lock:
             self._last_number += 1
             self._images[self._last_number] = image
-            self._held |= growth is not None
+            self._hold(self._held or growth is not None)
             self._channel.send({"made": size, "number": self._last_number}, [os.dup(image.mount)])
 
     def _drop(self, number: int, place: str | None) -> None:
@@ -103,27 +131,38 @@ class Storage:
             scarce = bool(images) and allowance(room, 0, len(images) - 1) is not None
             if not scarce and not self._held:
                 return
-            self._held = scarce
+            self._hold(scarce)
             for image in images:
                 taken = image.taken()
                 growth = allowance(room, taken, len(images) - 1)
                 image.hold(image.size if growth is None else taken + growth)
 
+    def _hold(self, held: bool) -> None:
+        """With the lock."""
+        if held != self._held:
+            self._held = held
+            self._channel.send({"scarce": held})
 
-def main() -> None:
-    linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-    channel = Channel(socket.socket(fileno=int(sys.argv[1])))
+
+def run(server: int, directory: str) -> NoReturn:
+    """In a child of the sandbox server's, of whose world it keeps the mounts. server: the descriptor of the channel."""
     try:
-        disk = Disk(sys.argv[2])
-    except OSError as error:
-        where = f" ({error.filename})" if error.filename else ""
-        channel.send({"unable": f"{error.strerror}{where}"})
-        return
-    Storage(channel, disk).serve()
-    os._exit(0)  # whatever a maker still waits for
+        linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
+        os.setsid()
+        Path("/proc/self/comm").write_text(NAME)
+        os.dup2(server, _CHANNEL)
+        linux.close_from(_CHANNEL + 1)
+        channel = Channel(socket.socket(fileno=_CHANNEL))
+        try:
+            disk = Disk(directory)
+        except OSError as error:
+            channel.send({"unable": _text(error)})
+        else:
+            Storage(channel, disk).serve()
+        os._exit(0)  # whatever a maker still waits for
+    finally:
+        os._exit(1)
 
 
-if __name__ == "__main__":
-    main()
+def _text(error: OSError) -> str:
+    return f"{error.strerror}{f' ({error.filename})' if error.filename else ''}"

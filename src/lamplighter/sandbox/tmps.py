@@ -1,11 +1,12 @@
 """Where each sandbox gets its /tmp from: from the disk when there is one ready, or made soon, and else from memory.
 
-A start that waits for the disk waits here, with its descriptors.
+A start that waits for the disk waits here, with its descriptors. What got less than the operator chose is counted, and
+the service's log told.
 """
 
 import os
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from lamplighter.sandbox.tmp import PLACE, HostTmp, MemoryTmp, Tmp
 
 TMP_LIMIT = 3.0  # seconds that a start waits for a disk
 AGAIN = 1.0  # seconds until a process that died is followed by another
+REPEAT = 60.0  # seconds between two notices of the same kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,20 @@ class Waiting:
     until: float  # on the monotonic clock; then it takes one in memory
 
 
+class Notices:
+    """What the service's log is told, each kind of thing once a minute at most. tell: sends to the service."""
+
+    def __init__(self, tell: Callable[[dict[str, Any]], None]) -> None:
+        self._tell = tell
+        self._told: dict[str, float] = {}  # when last, on the monotonic clock
+
+    def tell(self, kind: str, text: str) -> None:
+        now = time.monotonic()
+        if now - self._told.get(kind, -REPEAT) >= REPEAT:
+            self._told[kind] = now
+            self._tell({"type": "notice", "text": text})
+
+
 class Tmps:
     """start: begins a start that has waited; takes of the descriptors what it wants. tell: sends to the service.
     dying: takes the pids of children that end by themselves."""
@@ -35,19 +51,25 @@ class Tmps:
     def __init__(
         self,
         told: Configuration,
-        stock: Stock | None,
         start: Callable[[Start, list[int]], None],
         tell: Callable[[dict[str, Any]], None],
         dying: list[int],
     ) -> None:
         self._told = told
-        self.stock = stock
+        self.stock: Stock | None = None
         self._start = start
-        self._tell = tell
+        self._notices = Notices(tell)
         self._dying = dying
         self._waiting: deque[Waiting] = deque()
         self._refill_at: float | None = None
         self._again_at: float | None = None
+        self._in_memory = 0  # that were to be on the disk
+
+    def begin(self) -> Stock | None:
+        """What /tmp on the disk is made by, if it is to be there."""
+        if self._told.storage and self._told.isolation == "full":
+            self.stock = Stock.launch(self._told.storage)
+        return self.stock
 
     @property
     def due(self) -> float | None:
@@ -58,19 +80,21 @@ class Tmps:
     def start(self, asked: Start, descriptors: list[int]) -> None:
         """Now, or when there is a /tmp for it. Takes the descriptors over then."""
         waits = Waiting(asked, descriptors.copy(), time.monotonic() + TMP_LIMIT)
-        if self._must_wait(waits):
-            self._waiting.append(waits)
-            descriptors.clear()
-        else:
+        if not self._must_wait(waits):
             self._start(asked, descriptors)
+            return
+        self._waiting.append(waits)
+        descriptors.clear()
+        self._want_for_those_who_wait()
 
     def make(self, asked: Start) -> Tmp:
         place = os.path.join(self._told.run_dir, PLACE, str(asked.id))
         if self._told.isolation == "none":
             return HostTmp.make(place)
-        made = self.stock.take(asked.ephemeral_storage, place) if self.stock else None
-        if made:
-            return made
+        if self.stock:
+            if made := self.stock.take(asked.ephemeral_storage, place):
+                return made
+            self._note_memory(self.stock)
         return MemoryTmp.make(place, asked.ephemeral_storage, self._dying.append)
 
     def of_copy(self, number: int, size: int) -> tuple[DiskTmp, int] | None:
@@ -82,31 +106,45 @@ class Tmps:
         try:
             made = self.stock.take(size, os.path.join(self._told.run_dir, PLACE, f"copy-{number}"))
             self.stock.want(size, 1)
-            return made and (made, made.lend())
+            if made is not None:
+                return made, made.lend()
         except OSError:
             if made:
                 made.drop()
-            return None
+        self._note_memory(self.stock)
+        return None
+
+    def _note_memory(self, stock: Stock) -> None:
+        self._in_memory += 1
+        reason = stock.unable or "none was ready in time"
+        text = f"/tmp is in memory, and counts as theirs, in {self._in_memory} environments so far: {reason}"
+        self._notices.tell("memory", text)
 
     def _must_wait(self, waits: Waiting) -> bool:
         """Whether it is to have a /tmp on the disk, and there will be one."""
         asked = waits.asked
         if self.stock is None or asked.tmp_of is not None or self.stock.has(asked.ephemeral_storage):
             return False
-        before = sum(other.asked.ephemeral_storage == asked.ephemeral_storage for other in self._waiting)
-        self.stock.want(asked.ephemeral_storage, before + 1)
         return self.stock.unable is None and time.monotonic() < waits.until
+
+    def _want_for_those_who_wait(self) -> None:
+        if self.stock is not None:
+            for size, count in Counter(waits.asked.ephemeral_storage for waits in self._waiting).items():
+                self.stock.want(size, count)
 
     def restock(self, stock: Stock) -> bool:
         """One has been made, or can't be; who waited for it goes on. False: no more will come, so it is `lost`."""
-        before = stock.unable
+        before, scarce = stock.unable, stock.scarce
         try:
             more = stock.receive()
         except BlockingIOError:
             return True
         if stock.unable and not before:
             text = f"/tmp of functions is in memory, and counts as theirs: {stock.unable}"
-            self._tell({"type": "notice", "text": text})
+            self._notices.tell("memory", text)
+        if stock.scarce and not scarce:
+            text = "the disk is nearly full: functions may write less to /tmp than they asked for, and are told ENOSPC"
+            self._notices.tell("scarce", text)
         if more:
             self.go_on()
         return more
@@ -142,6 +180,7 @@ class Tmps:
             else:
                 self._start(waits.asked, waits.descriptors)
                 close_all(waits.descriptors)
+        self._want_for_those_who_wait()
 
     def forget(self, name: int) -> None:
         """The service's id of a start that is not wanted any more."""
