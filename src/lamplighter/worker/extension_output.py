@@ -2,14 +2,11 @@
 to who subscribed to them (AWS: spec 3.5, 3.6). A guest decides what comes: lines and turns have a bound.
 """
 
-import asyncio
-import os
-
 from lamplighter.model.clock import Clock
 from lamplighter.worker.lines import Lines
 from lamplighter.worker.logs import Logs, Tap
+from lamplighter.worker.pipe import Pipe
 
-_READ = 65536
 _READS_AT_ONCE = 32
 
 
@@ -20,45 +17,32 @@ class ExtensionOutput:
         self.tap: Tap | None = None
         self._logs = logs
         self._clock = clock
-        self._loop = asyncio.get_running_loop()
-        self._pipe = -1
+        self._pipe: Pipe | None = None
         self._lines = Lines()
 
     def attach(self, pipe: int) -> None:
-        self._pipe = pipe
-        self._loop.add_reader(pipe, self._read)
+        self._pipe = Pipe(pipe, self._logs.allowances, self._take, self._end)
 
     def drain(self) -> None:
         """Take what has been written so far."""
         for _ in range(_READS_AT_ONCE):
-            if self._pipe < 0 or not self._read():
+            if self._pipe is None or not self._pipe.read():
                 return
 
     def detach(self) -> None:
         """Take what is left and stop reading. Idempotent."""
         self.drain()
-        if self._pipe >= 0:
-            self._loop.remove_reader(self._pipe)
-            self._pipe = -1
-        self._finish()
+        self._end()
 
-    def _read(self) -> bool:
-        """Once; whether there was something."""
-        try:
-            data = os.read(self._pipe, _READ)
-        except BlockingIOError:
-            return False
-        if not data:
-            self._loop.remove_reader(self._pipe)
-            self._pipe = -1
-            self._finish()
-            return False
+    def _take(self, data: bytes) -> None:
         lines = self._lines.take(data)
         if lines:
             self._give(lines)
-        return True
 
-    def _finish(self) -> None:
+    def _end(self) -> None:
+        if self._pipe is not None:
+            self._pipe.close()
+            self._pipe = None
         line = self._lines.finish()
         if line:
             self._give(line)

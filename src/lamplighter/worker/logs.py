@@ -1,15 +1,13 @@
 """One environment's log: what the runtime writes to its pipe, and the service's own lines among it.
 
-The pipe is always emptied, with bounded memory, or the function would block on `print`. Beyond that, nothing is done
+The pipe is always emptied (`pipe.py`), with bounded memory. Beyond that, nothing is done
 that nobody asked for: without a sink and without a wanted tail, bytes are read and dropped. What goes to the sink is
 handed on as it is, unsplit, and the service's own lines as what they will be made of: an invocation does not wait for
 either. A guest decides what is in the pipe, so every buffer here has a limit.
 """
 
 import array
-import asyncio
 import fcntl
-import os
 import select
 import termios
 from collections.abc import Callable
@@ -20,6 +18,7 @@ from lamplighter.model.functions import FunctionVersion
 from lamplighter.worker.application_levels import passes, passing
 from lamplighter.worker.lines import LONGEST, Lines
 from lamplighter.worker.log_frames import LogFrames, Record
+from lamplighter.worker.pipe import RATE, Allowance, Pipe
 
 
 class LogSink(Protocol):
@@ -55,15 +54,15 @@ class Tap(Protocol):
 
 
 TAIL = 4096  # bytes of the log that Invoke returns on request (AWS: spec 2.1)
-_READ = 65536
 _CLOCK_SKEW = 60.0  # seconds that a record's own time may be off; else it has the time at which it came
 
 
 class Logs:
-    """Owns the reading of `pipe` from `attach` to `detach`; the sandbox owns the descriptor."""
+    """Reads from `attach` to `detach`; the sandbox owns the descriptors."""
 
-    def __init__(self, clock: Clock, sink: LogSink | None, least: int | None = None) -> None:
-        """`least`: the application log level below which records are dropped; None: none are."""
+    def __init__(self, clock: Clock, sink: LogSink | None, of_all: Allowance, least: int | None = None) -> None:
+        """`of_all`: what all environments may write together; `least`: the application log level below which records
+        are dropped; None: none are."""
         self._now = clock.now
         self._least = least
         self.tap: Tap | None = None
@@ -71,32 +70,37 @@ class Logs:
         self.wanted = sink is not None  # False: the service's own lines need not even be made
         self._poll = select.poll()
         self._unread = array.array("i", [0])
-        self._loop = asyncio.get_running_loop()
-        self._pipe = -1
-        self._frames_pipe = -1
+        self.allowances = Allowance(RATE), of_all
+        self._pipes: dict[int, Pipe] = {}  # by descriptor
         self._frames = LogFrames()
         self._lines = Lines()
         self._tail: bytearray | None = None
 
     def attach(self, pipe: int, frames: int = -1) -> None:
         """Non-blocking descriptors: `pipe` brings lines, `frames` framed records, if there is one."""
-        self._frames_pipe = frames
         if frames >= 0:
             self._frames = LogFrames()
-            self._loop.add_reader(frames, self._frames_readable)
-            self._poll.register(frames, select.POLLIN)
-        self._pipe = pipe
-        self._loop.add_reader(pipe, self._readable)
-        self._poll.register(pipe, select.POLLIN)
+            self._open(frames, self._take_frames, self._end_of_frames)
+        self._open(pipe, self._take_lines, lambda: None)
+
+    def _open(self, descriptor: int, take: Callable[[bytes], None], ended: Callable[[], None]) -> None:
+        def gone() -> None:
+            self._close(descriptor)
+            ended()
+
+        self._pipes[descriptor] = Pipe(descriptor, self.allowances, take, gone)
+        self._poll.register(descriptor, select.POLLIN)
+
+    def _close(self, descriptor: int) -> None:
+        self._pipes.pop(descriptor).close()
+        self._poll.unregister(descriptor)
 
     def detach(self) -> None:
         """Take what is left and stop reading. Idempotent."""
-        if self._pipe >= 0:
-            self.drain()
-        if self._pipe >= 0:
-            self._leave_pipe()
-        if self._frames_pipe >= 0:
-            self._end_of_frames()
+        self.drain()
+        for descriptor in tuple(self._pipes):
+            self._close(descriptor)
+        self._end_of_frames()
         self._finish_line()
 
     def drain(self) -> None:
@@ -104,8 +108,8 @@ class Logs:
         for descriptor, _ in self._poll.poll(0):  # both at a quarter of the cost of a read in vain
             fcntl.ioctl(descriptor, termios.FIONREAD, self._unread)
             left = self._unread[0]  # what is written meanwhile can wait: a flood must not keep the loop from others
-            take = self._frames_readable if descriptor == self._frames_pipe else self._readable
-            while (taken := take()) and left > taken:
+            pipe = self._pipes[descriptor]
+            while (taken := pipe.read()) and left > taken:
                 left -= taken
 
     def collect_tail(self) -> None:
@@ -151,23 +155,6 @@ class Logs:
         if self._sink is not None:
             self._sink.later(self._now(), make, arguments)
 
-    def _readable(self) -> int:
-        """Read once; how many bytes."""
-        try:
-            data = os.read(self._pipe, _READ)
-        except BlockingIOError:
-            return 0
-        if data:
-            self._take_lines(data)
-        else:  # every process that held the other end is gone
-            self._leave_pipe()
-        return len(data)
-
-    def _leave_pipe(self) -> None:
-        self._loop.remove_reader(self._pipe)
-        self._poll.unregister(self._pipe)
-        self._pipe = -1
-
     def _take_lines(self, data: bytes) -> None:
         if self._least is None and self._tail is not None:
             self._keep(data)
@@ -190,21 +177,17 @@ class Logs:
         if self.tap is not None:
             self.tap.lines(self._now(), lines)
 
-    def _frames_readable(self) -> int:
-        """Read once from the pipe of framed records; how many bytes."""
-        try:
-            data = os.read(self._frames_pipe, _READ)
-        except BlockingIOError:
-            return 0
-        if not data:
-            self._end_of_frames()
-            return 0
+    def _take_frames(self, data: bytes) -> None:
         records, other = self._frames.take(data)
         for record in records:
             self._take_record(record)
         if other:
             self._take_lines(other)
-        return len(data)
+
+    def _end_of_frames(self) -> None:
+        rest = self._frames.rest()
+        if rest:
+            self._take_lines(rest)
 
     def _take_record(self, record: Record) -> None:
         if self._least is not None and not passes(record.level, self._least):
@@ -221,14 +204,6 @@ class Logs:
             self._sink.message(at, text)
         if self.tap is not None:
             self.tap.record(at, text)
-
-    def _end_of_frames(self) -> None:
-        self._loop.remove_reader(self._frames_pipe)
-        self._poll.unregister(self._frames_pipe)
-        self._frames_pipe = -1
-        rest = self._frames.rest()
-        if rest:
-            self._take_lines(rest)
 
     def _keep(self, data: bytes) -> None:
         assert self._tail is not None

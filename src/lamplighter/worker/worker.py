@@ -25,6 +25,7 @@ from lamplighter.worker.freeze import FREEZE_AFTER
 from lamplighter.worker.logs import Logs, OpenLog
 from lamplighter.worker.metadata import Metadata, zone_of
 from lamplighter.worker.outfit import Outfit
+from lamplighter.worker.pipe import RATE_OF_ALL, Allowance
 from lamplighter.worker.platform_log import PlatformLog
 from lamplighter.worker.templates import Templates
 
@@ -104,6 +105,7 @@ class Worker:
         self._freeze_after = freeze_after
         self._environments: set[LiveEnvironment] = set()
         self._started = 0  # sandboxes
+        self._written = Allowance(RATE_OF_ALL)
         self._starting = asyncio.Semaphore(_STARTING)
         self.templates: Templates | None = None  # without, versions with SnapStart are initialised like any other
 
@@ -169,7 +171,7 @@ class Worker:
         metadata = Metadata(zone_of(function.id.region))
         reach = None if self._reach is None else self._reach(function)
         sink = self._logs(function, stream) if self._logs is not None else None
-        logs = Logs(self._clock, sink, least_level(function))
+        logs = Logs(self._clock, sink, self._written, least_level(function))
 
         async def spec() -> SandboxSpec:
             secrets = {"AWS_LAMBDA_METADATA_TOKEN": metadata.token}
