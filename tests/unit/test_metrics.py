@@ -22,7 +22,8 @@ from lamplighter.telemetry.metrics.collector import Collector, dimension_sets
 from lamplighter.telemetry.metrics.distribution import Distribution, statistic, unpacked
 from lamplighter.telemetry.metrics.embedded import Embedded, values_of
 from lamplighter.telemetry.metrics.errors import ValidationError
-from lamplighter.telemetry.metrics.math import Expression, MathError, Points, Value
+from lamplighter.telemetry.metrics.math import Expression
+from lamplighter.telemetry.metrics.math_values import MathError, Points, Value
 from lamplighter.telemetry.metrics.store import MetricStore, Series
 from support.usage import NOON, ran, version
 
@@ -109,7 +110,7 @@ def test_percentiles_are_within_one_percent_and_the_rest_is_exact(values: list[f
 
 def computed(text: str) -> Value:
     known: dict[str, Value] = {"m1": {0: 1.0, 60: 3.0}, "m2": {0: 2.0, 120: 0.0}}
-    metrics: list[Points] = [{0: 1.0, 60: 3.0}, {0: 2.0, 120: 0.0}]
+    metrics: dict[str, Points] = {"m1": {0: 1.0, 60: 3.0}, "m2": {0: 2.0, 120: 0.0}}
     return Expression(text, known.get, metrics, [0, 60, 120], 60).value()
 
 

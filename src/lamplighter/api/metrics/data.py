@@ -12,7 +12,8 @@ from lamplighter.api.metrics.reading import offset, series_of
 from lamplighter.telemetry.metrics.collector import Collector
 from lamplighter.telemetry.metrics.distribution import statistic
 from lamplighter.telemetry.metrics.errors import ValidationError
-from lamplighter.telemetry.metrics.math import Expression, MathError, Points, Value
+from lamplighter.telemetry.metrics.math import Expression
+from lamplighter.telemetry.metrics.math_values import MathError, Points, Value
 from lamplighter.telemetry.metrics.store import MetricStore
 
 DATAPOINTS: Final = 100_800  # of one answer
@@ -124,9 +125,11 @@ class Evaluation:
         if id in self._under_way:
             raise ValidationError(f"Error in expression '{id}': it refers to itself")
         self._under_way.add(id)
-        metrics = [
-            each for key, each in self.found.items() if isinstance(each, dict) and "MetricStat" in self._queries[key]
-        ]
+        metrics = {
+            key: each
+            for key, each in self.found.items()
+            if isinstance(each, dict) and "MetricStat" in self._queries[key]
+        }
         find = self._find
         try:
             times, period = self._times(query), self._period(query)

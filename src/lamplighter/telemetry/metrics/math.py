@@ -1,49 +1,51 @@
 """Metric math: expressions over what the other queries of a request found.
 
-Numbers, + - * / ^, parentheses, ids, METRICS(), and SUM, AVG, MIN, MAX, FILL, RATE, ABS, CEIL, FLOOR, PERIOD. A value
-is a number, a series or an array of series. Parsed and computed in one pass; what is nested too deep is refused.
+Numbers, + - * / ^, comparisons, AND and OR, parentheses, ids, METRICS(), IF, FILL, and the functions of math_values. A
+value is a number, a series or an array of series. Parsed and computed in one pass; what is nested too deep is refused.
 """
 
-import itertools
-import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, cast
+from typing import Final, Never
 
-Points = dict[int, float]  # by time, seconds since the epoch
-Value = float | Points | list[Points]
+from lamplighter.telemetry.metrics.math_values import (
+    EACH,
+    FOLDS,
+    SERIES,
+    TIMES,
+    MathError,
+    Points,
+    Value,
+    chosen,
+    combined,
+    each_of,
+    filled,
+    folded,
+    on_series,
+    series_of,
+    times_of,
+)
 
-_TOKEN: Final = re.compile(r"\s*(\d+(\.\d*)?([eE][+-]?\d{1,3})?|[A-Za-z][A-Za-z0-9_]*|[-+*/^(),\[\]])", re.ASCII)
+_TOKEN: Final = re.compile(
+    r"""\s*(\d+(\.\d*)?([eE][+-]?\d{1,3})?|[A-Za-z][A-Za-z0-9_]*|[<>=!]=|&&|\|\||[-+*/^(),\[\]<>]|"[^"]*"|'[^']*')""",
+    re.ASCII,
+)
 _DEEPEST: Final = 50
-_OPERATIONS: Final[Mapping[str, Callable[[float, float], float]]] = {
-    "+": lambda left, right: left + right,
-    "-": lambda left, right: left - right,
-    "*": lambda left, right: left * right,
-    "/": lambda left, right: left / right,
-    "^": math.pow,
-}
-_FOLDS: Final[Mapping[str, Callable[[Sequence[float]], float]]] = {
-    "SUM": math.fsum,
-    "AVG": lambda values: math.fsum(values) / len(values),
-    "MIN": min,
-    "MAX": max,
-}
-_EACH: Final[Mapping[str, Callable[[float], float]]] = {"ABS": abs, "CEIL": math.ceil, "FLOOR": math.floor}
 
 
-class MathError(Exception):
-    """The text says what is wrong with the expression."""
+def _refuse() -> Never:
+    raise MathError("Invalid syntax")
 
 
 class Expression:
-    """`metrics`: those of MetricStat queries. `find`: the value of an id, or None. `times`: every period's begin.
-    `spend`: told of how many points will be gone over at most; may raise MathError."""
+    """`metrics`: those of MetricStat queries, by id. `find`: the value of an id, or None. `times`: every period's
+    begin. `spend`: told of how many points will be gone over at most; may raise MathError."""
 
     def __init__(
         self,
         text: str,
         find: Callable[[str], Value | None],
-        metrics: Sequence[Points],
+        metrics: Mapping[str, Points],
         times: Sequence[int],
         period: int,
         spend: Callable[[int], None] = lambda points: None,
@@ -59,10 +61,8 @@ class Expression:
 
     def value(self) -> Value:
         """Raises MathError."""
-        found = self._sum()
-        if self._at < len(self._tokens):
-            raise MathError(f"unexpected '{self._tokens[self._at]}'")
-        return found
+        found = self._any()
+        return found if self._at == len(self._tokens) else _refuse()
 
     def _peek(self) -> str:
         return self._tokens[self._at] if self._at < len(self._tokens) else ""
@@ -70,30 +70,50 @@ class Expression:
     def _take(self, *wanted: str) -> str:
         token = self._peek()
         if not token or (wanted and token not in wanted):
-            raise MathError(f"unexpected '{token}'" if token else "unexpected end")
+            _refuse()
         self._at += 1
         return token
 
-    def _sum(self) -> Value:
+    def _any(self) -> Value:
         self._depth += 1
         if self._depth > _DEEPEST:
             raise MathError("nested too deep")
+        left = self._all()
+        while self._peek() in ("OR", "||"):
+            self._take()
+            left = combined("||", left, self._all())
+        self._depth -= 1
+        return left
+
+    def _all(self) -> Value:
+        left = self._compared()
+        while self._peek() in ("AND", "&&"):
+            self._take()
+            left = combined("&&", left, self._compared())
+        return left
+
+    def _compared(self) -> Value:
+        left = self._sum()
+        while self._peek() in ("<", "<=", ">", ">=", "==", "!="):
+            left = combined(self._take(), left, self._sum())
+        return left
+
+    def _sum(self) -> Value:
         left = self._product()
         while self._peek() in ("+", "-"):
-            left = _combine(self._take(), left, self._product())
-        self._depth -= 1
+            left = combined(self._take(), left, self._product())
         return left
 
     def _product(self) -> Value:
         left = self._power()
         while self._peek() in ("*", "/"):
-            left = _combine(self._take(), left, self._power())
+            left = combined(self._take(), left, self._power())
         return left
 
     def _power(self) -> Value:
         left = self._atom()
         while self._peek() == "^":
-            left = _combine(self._take(), left, self._atom())
+            left = combined(self._take(), left, self._atom())
         return left
 
     def _atom(self) -> Value:
@@ -101,12 +121,12 @@ class Expression:
         while self._peek() in ("-", "+"):
             sign = -sign if self._take() == "-" else sign
         found = self._unsigned()
-        return found if sign > 0 else _combine("*", found, -1.0)
+        return found if sign > 0 else combined("*", found, -1.0)
 
     def _unsigned(self) -> Value:
         token = self._take()
         if token == "(":
-            found = self._sum()
+            found = self._any()
             self._take(")")
             return found
         if token == "[":
@@ -114,7 +134,7 @@ class Expression:
         if token[0].isdigit():
             return float(token)
         if not token[0].isalpha():
-            raise MathError(f"unexpected '{token}'")
+            _refuse()
         if self._peek() == "(":
             return self._call(token)
         found = self._find(token)
@@ -132,42 +152,78 @@ class Expression:
     def _array(self) -> list[Points]:
         found: list[Points] = []
         while True:
-            found += _series(self._sum())
+            found += series_of(self._any())
             if self._take(",", "]") == "]":
                 return found
 
     def _call(self, name: str) -> Value:
         self._take("(")
         if name == "METRICS":
-            self._take(")")
-            self._charge(list(self._metrics))
-            return list(self._metrics)
-        first = self._sum()
+            return self._named()
+        first = self._any()
         if name == "FILL":
             self._take(",")
             return self._fill(first)
+        if name == "IF":
+            return self._if(first)
         self._take(")")
-        if name in _FOLDS:
-            return _folded(_FOLDS[name], first)
-        if name in _EACH:
-            return _each(_EACH[name], first)
-        if name == "RATE":
-            return _on_series(_rate, first)
+        if name in FOLDS:
+            return folded(FOLDS[name], first)
+        if name in EACH:
+            return each_of(EACH[name], first)
+        if name in SERIES:
+            return on_series(SERIES[name], first)
+        if name in TIMES:
+            return times_of(TIMES[name], first)
+        return self._counted(name, first)
+
+    def _counted(self, name: str, given: Value) -> Value:
         if name == "PERIOD":
             return float(self._period)
-        raise MathError(f"there is no function '{name}'")
+        if name == "METRIC_COUNT":
+            return float(len(series_of(given)))
+        if name == "DATAPOINT_COUNT":
+            return float(sum(map(len, series_of(given))))
+        if name in ("FIRST", "LAST"):
+            series = series_of(given)
+            return series[0 if name == "FIRST" else -1] if series else {}
+        if name == "REMOVE_EMPTY":
+            return [each for each in series_of(given) if each]
+        if name == "TIME_SERIES" and isinstance(given, int | float):
+            self._spend(len(self._tokens) * len(self._times))
+            return dict.fromkeys(self._times, given)
+        raise MathError(f"Function '{name}' not found")
+
+    def _named(self) -> Value:
+        """METRICS(): all of them, or those with a text in their ids."""
+        part = "" if self._peek() == ")" else self._take()
+        if part and part[0] not in "\"'":
+            _refuse()
+        self._take(")")
+        found = [points for id, points in self._metrics.items() if part[1:-1] in id]
+        self._charge(found)
+        return found
+
+    def _if(self, condition: Value) -> Value:
+        self._take(",")
+        then = self._any()
+        otherwise: Value = {}
+        if self._take(",", ")") == ",":
+            otherwise = self._any()
+            self._take(")")
+        return chosen(condition, then, otherwise)
 
     def _fill(self, given: Value) -> Value:
         self._spend(len(self._tokens) * len(self._times) * (len(given) if isinstance(given, list) else 1))
         if self._peek() in ("REPEAT", "LINEAR"):
             repeats = self._take() == "REPEAT"
             self._take(")")
-            return _on_series(lambda points: _filled(points, self._times, repeats), given)
-        filler = self._sum()
+            return on_series(lambda points: filled(points, self._times, repeats), given)
+        filler = self._any()
         self._take(")")
         if not isinstance(filler, int | float):
             raise MathError("FILL takes a number, REPEAT or LINEAR")
-        return _on_series(lambda points: {time: points.get(time, filler) for time in self._times}, given)
+        return on_series(lambda points: {time: points.get(time, filler) for time in self._times}, given)
 
 
 def _tokens(text: str) -> Sequence[str]:
@@ -177,88 +233,7 @@ def _tokens(text: str) -> Sequence[str]:
     while at < len(text):
         match = _TOKEN.match(text, at)
         if match is None:
-            raise MathError(f"unexpected '{text[at]}'")
+            _refuse()
         found.append(match[0].strip())
         at = match.end()
-    return found
-
-
-def _series(value: Value) -> list[Points]:
-    if isinstance(value, int | float):
-        raise MathError("a series is needed in place of a number")
-    return value if isinstance(value, list) else [value]
-
-
-def _on_series(change: Callable[[Points], Points], value: Value) -> Value:
-    if isinstance(value, int | float):
-        raise MathError("a series is needed in place of a number")
-    return [change(each) for each in value] if isinstance(value, list) else change(value)
-
-
-def _computed(operation: str, left: float, right: float) -> float | None:
-    """None where there is no such number: nothing is shown then."""
-    try:
-        found = _OPERATIONS[operation](left, right)
-    except (ArithmeticError, ValueError):
-        return None
-    return found if math.isfinite(found) else None
-
-
-def _combine(operation: str, left: Value, right: Value) -> Value:
-    if isinstance(left, int | float) and isinstance(right, int | float):
-        found = _computed(operation, left, right)
-        if found is None:
-            raise MathError("a division by zero, or a number too large")
-        return found
-    if isinstance(left, list) or isinstance(right, list):
-        if isinstance(left, list) and isinstance(right, list):
-            raise MathError("two arrays cannot be combined")
-        if isinstance(left, list):
-            return [cast(Points, _combine(operation, each, right)) for each in left]
-        return [cast(Points, _combine(operation, left, each)) for each in cast(list[Points], right)]
-    times = left.keys() if isinstance(left, dict) else cast(Points, right).keys()
-    if isinstance(left, dict) and isinstance(right, dict):
-        times = left.keys() & right.keys()
-    pairs = (
-        (time, left[time] if isinstance(left, dict) else left, right[time] if isinstance(right, dict) else right)
-        for time in times
-    )
-    computed = ((time, _computed(operation, cast(float, a), cast(float, b))) for time, a, b in pairs)
-    return {time: found for time, found in computed if found is not None}
-
-
-def _folded(fold: Callable[[Sequence[float]], float], value: Value) -> Value:
-    """Of a series: a number; of an array: a series, over what there is at each time."""
-    if isinstance(value, list):
-        times = sorted({time for each in value for time in each})
-        return {time: fold([each[time] for each in value if time in each]) for time in times}
-    if isinstance(value, int | float):
-        return value
-    if not value:
-        raise MathError("there are no values")
-    return float(fold(list(value.values())))
-
-
-def _each(change: Callable[[float], float], value: Value) -> Value:
-    if isinstance(value, int | float):
-        return float(change(value))
-    return _on_series(lambda points: {time: float(change(each)) for time, each in points.items()}, value)
-
-
-def _rate(points: Points) -> Points:
-    times = sorted(points)
-    pairs = itertools.pairwise(times)
-    return {now: (points[now] - points[before]) / (now - before) for before, now in pairs}
-
-
-def _filled(points: Points, times: Sequence[int], repeats: bool) -> Points:
-    found = dict(points)
-    known = sorted(points)
-    for before, after in zip(known, [*known[1:], None], strict=True):
-        for time in times:
-            if time > before and (after is None or time < after):
-                if repeats:
-                    found[time] = points[before]
-                elif after is not None:
-                    found[time] = points[before] + (points[after] - points[before]) * (time - before) / (after - before)
     return found
