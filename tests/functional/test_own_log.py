@@ -1,15 +1,18 @@
 """What a real service writes into its own log, and what probes see of it."""
 
+import base64
 import http.client
 import json
+import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
-from support.functions import deploy_with
+from support.functions import deploy_with, package
 from support.service import Service
 
 SECRET = "xyzzy-plugh-0815"
@@ -86,6 +89,74 @@ def test_whatever_fails_names_its_request_and_tells_no_secret(data_dir: Path) ->
     request = failed.value.response["ResponseMetadata"]["RequestId"]
     told = {line.get("request_id") for line in lines if "cannot be reached" in line["message"]}
     assert told == {request, queued["ResponseMetadata"]["RequestId"]}
+
+
+DRIVEN = """
+import os, sys
+if os.environ.get("BREAKS"):
+    raise RuntimeError(os.environ["SECRET"])
+def handler(event, context):
+    kind = event.get("kind")
+    print(os.environ["SECRET"], event, file=sys.stderr)
+    if kind == "crash":
+        os._exit(1)
+    if kind == "credentials":
+        return [os.environ["AWS_SECRET_ACCESS_KEY"], os.environ["AWS_SESSION_TOKEN"]]
+    raise ValueError(os.environ["SECRET"])
+"""
+
+
+@pytest.mark.parametrize("form", ["console", "json"])
+def test_no_secret_of_anybody_is_in_what_a_service_says_however_it_is_driven(data_dir: Path, form: str) -> None:
+    """Variables, payloads, credentials of callers and of functions, signatures of URLs and of headers: in calls that
+    are well, that fail, crash, are refused or malformed, to the end of the service, at the level that says most."""
+    sent: list[Any] = []
+    with Service(data_dir, "--log-format", form, "--log-level", "debug") as service:
+        client, logs = service.client(), service.client("logs")
+        for each in (client, logs):
+            each.meta.events.register("before-send", lambda request, **_: sent.append(request.headers["Authorization"]))
+        layer = client.publish_layer_version(LayerName="l", Content={"ZipFile": package({"x.txt": SECRET})})
+        locations = [layer["Content"]["Location"]]
+        name = deploy_with(client, DRIVEN, Environment={"Variables": {"SECRET": SECRET}}, Timeout=5)
+        broken = deploy_with(client, DRIVEN, Environment={"Variables": {"SECRET": SECRET, "BREAKS": "1"}})
+        locations.append(client.get_function(FunctionName=name)["Code"]["Location"])
+        answer = client.invoke(FunctionName=name, Payload=b'{"kind": "credentials"}')
+        secrets: list[str] = json.load(answer["Payload"])
+        context = base64.b64encode(json.dumps({"custom": {"token": SECRET}}).encode()).decode()
+        for kind in ("error", "crash"):
+            client.invoke(FunctionName=name, Payload=json.dumps({"kind": kind, "s": SECRET}), ClientContext=context)
+        client.invoke(FunctionName=broken, Payload=json.dumps(SECRET))
+        client.invoke(FunctionName=name, InvocationType="Event", Payload=json.dumps(SECRET))
+        client.invoke_with_response_stream(FunctionName=name, Payload=json.dumps({"s": SECRET}))["EventStream"].close()
+        for wrong in (
+            lambda: client.invoke(FunctionName=name, Payload=b'{"' + SECRET.encode()),
+            lambda: client.update_function_configuration(FunctionName=name, Role=SECRET),
+            lambda: client.update_function_configuration(
+                FunctionName=name, Environment={"Variables": {SECRET: SECRET}}
+            ),
+            lambda: client.update_function_code(FunctionName=name, ZipFile=SECRET.encode()),
+            lambda: logs.filter_log_events(logGroupName=f"/aws/lambda/{name}", nextToken=SECRET),
+            lambda: logs.filter_log_events(logGroupName=f"/aws/lambda/{name}", filterPattern=f'"{SECRET}'),
+        ):
+            with pytest.raises(ClientError):
+                wrong()
+        for location in locations:
+            path = location.removeprefix(service.url)
+            assert get(service.port, path)[0] == 200
+            assert get(service.port, path[:-1] + ("0" if path[-1] != "0" else "1"))[0] >= 400
+        for line in (sent[0].decode(), f"Bearer {SECRET}", f"AWS4-HMAC-SHA256 Credential={SECRET}"):
+            assert get(service.port, f"/2015-03-31/functions/{name}", {"Authorization": line})[0] >= 400
+        secrets += [SECRET, context, service.environment()["AWS_SECRET_ACCESS_KEY"]]
+        secrets += [line.decode().rpartition("=")[2] for line in sent]
+        secrets += [part for location in locations for part in re.findall(r"[Ss]ignature=([^&]+)", location)]
+        client.close()
+        logs.close()
+        assert service.stop() == 0
+        said = service.process.stdout.read().decode() if service.process.stdout else ""
+    text = service.log.read_text() + said
+    assert len(locations) == 2 and all(re.search(r"[Ss]ignature=[^&]+", location) for location in locations)
+    assert f"/2015-03-31/functions/{name}" in text, "it says what was asked for"
+    assert [secret for secret in secrets if secret in text] == []
 
 
 def until_logged(service: Service, request_id: str) -> None:
