@@ -3,10 +3,12 @@
 import json
 import uuid
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 from support.extensions import BEGINNING
 from support.functions import PYTHON, package
+from support.service import Service
 
 EXTENSION = (
     f"#!/var/lang/bin/{PYTHON} -u\n{BEGINNING}"
@@ -56,7 +58,9 @@ def handler(event, context):
 """
 
 
-def test_an_extension_in_a_layer_gets_telemetry_of_every_kind(client: Any, deploy: Callable[..., str]) -> None:
+def test_an_extension_in_a_layer_gets_telemetry_of_every_kind_and_its_lines_are_kept(
+    client: Any, deploy: Callable[..., str], service: Service
+) -> None:
     archive = package({"extensions/watcher": EXTENSION}, executable=True)
     layer = client.publish_layer_version(LayerName=f"test-{uuid.uuid4().hex[:12]}", Content={"ZipFile": archive})
     name = deploy(FUNCTION, Layers=[layer["LayerVersionArn"]], Timeout=20)
@@ -73,3 +77,11 @@ def test_an_extension_in_a_layer_gets_telemetry_of_every_kind(client: Any, deplo
     assert records["extension"].startswith("watcher {")
     request_id = first["ResponseMetadata"]["RequestId"]
     assert records["platform.runtimeDone"]["requestId"] == records["platform.report"]["requestId"] == request_id
+    with closing(service.client("logs")) as logs:
+        found = logs.filter_log_events(logGroupName=f"/aws/lambda/{name}", filterPattern="watcher")["events"]
+        written = logs.filter_log_events(logGroupName=f"/aws/lambda/{name}", filterPattern='"from the function"')
+    lines = [event["message"] for event in found]
+    assert any(line.startswith("EXTENSION\tName: watcher\tState: Ready") for line in lines), "the platform tells of it"
+    own = [line for line in lines if line.startswith("watcher {")]
+    assert any(request_id in line for line in own), "what it wrote itself"
+    assert {event["logStreamName"] for event in [*found, *written["events"]]} == {found[0]["logStreamName"]}
