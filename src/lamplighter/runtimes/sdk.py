@@ -50,9 +50,10 @@ def _least_minor(one: Distribution) -> int:
 
 
 def _parts(one: Distribution) -> Iterator[str]:
-    for file in one.files or ():
-        if file.parts[0] not in ("..", "__pycache__"):
-            yield str(one.locate_file(file.parts[0]))
+    """Read from its record of files by hand: botocore has thousands, and for each `files` makes an object."""
+    record = (one.read_text("RECORD") or "").splitlines()
+    for part in {line.partition(",")[0].partition("/")[0] for line in record} - {"..", "__pycache__", ""}:
+        yield str(one.locate_file(part))
 
 
 class Forks:
