@@ -6,7 +6,7 @@ import json
 import math
 import re
 import sys
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -108,9 +108,6 @@ class Bench:
 
     def message(self, now: float, data: bytes) -> None:
         self.log.append(data.decode().removesuffix("\n"))
-
-    def later(self, now: float, make: Callable[..., bytes], arguments: tuple[object, ...]) -> None:
-        self.lines(now, make(*arguments))
 
     @asynccontextmanager
     async def environment(self, handler: str, **members: object) -> AsyncGenerator[LiveEnvironment]:

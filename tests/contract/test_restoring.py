@@ -4,7 +4,6 @@ A plain process stands in for the copy: what is tested is the environment around
 
 import asyncio
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -50,9 +49,6 @@ class Log:
         self.lines_written += data.decode().splitlines()
 
     message = lines
-
-    def later(self, now: float, make: Callable[..., bytes], arguments: tuple[object, ...]) -> None:
-        self.lines(now, make(*arguments))
 
 
 async def restore(task: Path, takes: str) -> tuple[ServiceError, list[str]]:

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from lamplighter.model.clock import SystemClock
@@ -79,9 +79,6 @@ class Layered:
 
     def message(self, now: float, data: bytes) -> None:
         self.log += data.decode().removesuffix("\n").split("\n")
-
-    def later(self, now: float, make: Callable[..., bytes], arguments: tuple[object, ...]) -> None:
-        self.lines(now, make(*arguments))
 
     @property
     def ran(self) -> list[Ran]:

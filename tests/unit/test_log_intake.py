@@ -62,10 +62,10 @@ async def messages(archive: Archive, name: str) -> list[str]:
 async def test_what_is_written_is_found_after_a_flush_in_its_order(tmp_path: Path) -> None:
     async with taking(tmp_path) as (archive, intake):
         log = intake.open(version("f"), STREAM)
-        log.later(1.0, lambda number: b"START %d" % number, (1,))
+        log.lines(1.0, b"START 1\n")
         log.lines(1.25, b"one\ntwo\n")
         log.message(1.5, b"of\nthree\nlines\n")
-        log.later(1.75, lambda: b"END\nREPORT", ())
+        log.lines(1.75, b"END\nREPORT")
         await intake.flush()
         assert await messages(archive, "f") == [
             "START 1\n",
@@ -152,7 +152,7 @@ async def test_memory_stays_bounded_while_nothing_can_be_written(
             intake.hurry()
             for _ in range(20):
                 for _ in range(1000):
-                    log.later(1.0, bytes, ())
+                    log.lines(1.0, b"")
                 await until(lambda: len(queue.entries) <= 1000, "the next tick has dropped some")
 
 

@@ -18,14 +18,12 @@ from lamplighter.model.metering import HOUR, Key, Totals
 from lamplighter.model.usage import (
     Cached,
     Initialized,
-    Observe,
     Provisioned,
     Ran,
     Refused,
     Restore,
     Restored,
     Usage,
-    together,
 )
 from lamplighter.store.contract import DataDirectoryUnusable
 from lamplighter.store.looking import CannotLook
@@ -235,20 +233,6 @@ def test_a_ledger_of_a_newer_release_is_refused(tmp_path: Path) -> None:
         UsageLedger(path)
     with pytest.raises(CannotLook, match="newer release"):
         usage_between(path, *EVER)
-
-
-def test_observers_are_told_together_or_nobody_is() -> None:
-    told: list[tuple[int, Usage]] = []
-
-    def note(number: int) -> Observe:
-        return lambda usage: told.append((number, usage))
-
-    usage = ran(FUNCTIONS[0])
-    assert together() is None
-    for observe in (together(note(1)), together(note(2), note(3))):
-        assert observe is not None
-        observe(usage)
-    assert told == [(1, usage), (2, usage), (3, usage)]
 
 
 @settings(max_examples=15, deadline=None)

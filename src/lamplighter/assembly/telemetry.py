@@ -12,7 +12,7 @@ from lamplighter.events.contract import Measure
 from lamplighter.model.clock import Clock
 from lamplighter.model.functions import FunctionId
 from lamplighter.model.ids import Ids
-from lamplighter.model.usage import Observe, together
+from lamplighter.model.usage import Observe
 from lamplighter.settings.choices import Settings
 from lamplighter.startup import StartupError
 from lamplighter.store.records import SqliteRecords
@@ -25,6 +25,7 @@ from lamplighter.telemetry.metering.meter import Meter
 from lamplighter.telemetry.metrics.collector import Collector
 from lamplighter.telemetry.metrics.embedded import Embedded
 from lamplighter.telemetry.metrics.store import MetricStore
+from lamplighter.telemetry.tally import Tally
 from lamplighter.telemetry.traces.exporter import Exporter
 
 
@@ -69,7 +70,14 @@ async def open_telemetry(
         stores.database.listen(lambda id: _forget_deleted(activity, stores.records, id))
     if traces is not None:
         observers.append(traces.observe)
-    return Telemetry(activity, measure, together(*observers), acceptance, archive, intake, meter, metrics, traces)
+    tally = Tally(*observers)
+    activity.settle = tally.settle
+    if metrics is not None:
+        metrics.settle = tally.settle
+    if meter is not None:
+        meter.settle = tally.settle
+    observe = tally.observe if observers else None  # so that nothing is made for nobody
+    return Telemetry(activity, measure, observe, acceptance, archive, intake, meter, metrics, traces)
 
 
 async def _logs(

@@ -7,7 +7,7 @@ import re
 from datetime import UTC, datetime
 from typing import Final, Literal, NamedTuple
 
-from lamplighter.model.usage import Cached, Initialized, Provisioned, Ran, Restored
+from lamplighter.model.usage import Cached, Initialized, Provisioned, Ran, Restored, Runs
 
 Kind = Literal["on-demand", "provisioned"]
 
@@ -48,7 +48,7 @@ class Totals(NamedTuple):
     cached_memory: int = 0  # MB times milliseconds of these
 
 
-def kind_of(usage: Ran | Initialized | Provisioned | Restored | Cached) -> Kind:
+def kind_of(usage: Ran | Runs | Initialized | Provisioned | Restored | Cached) -> Kind:
     """Which price its time has: what runs over the provisioned concurrency has that of all others (AWS: spec 10.4)."""
     if isinstance(usage, Restored | Cached):
         return "on-demand"

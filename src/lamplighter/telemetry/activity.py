@@ -4,11 +4,12 @@ differences (`lamplighter top`, Prometheus).
 Durations are counted in steps of a quarter of a power of two, which tells a percentile to within a quarter of itself.
 """
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from lamplighter.model.functions import FunctionId
-from lamplighter.model.usage import Ran, Refused, Usage
+from lamplighter.model.usage import Ran, Refused, Runs, Usage
 
 BOUND: Final = 10_000  # functions; the one that came first is forgotten
 _FINE: Final = 16  # parts of a millisecond that are told apart
@@ -53,12 +54,16 @@ class Counts:
 
 
 class Activity:
+    """`settle`: has all told that is not told yet."""
+
     def __init__(self, bound: int = BOUND) -> None:
         self._bound = bound
+        self.settle: Callable[[], object] = tuple
         self._functions: dict[FunctionId, Counts] = {}
 
     @property
     def functions(self) -> Mapping[FunctionId, Counts]:
+        self.settle()
         return self._functions
 
     def observe(self, usage: Usage) -> None:
@@ -73,6 +78,15 @@ class Activity:
                 counts.errors += 1
             if usage.init is not None or usage.restore is not None:
                 counts.cold += 1
+        elif type(usage) is Runs:
+            function = usage.function
+            counts = self._functions.get(function.id) or self._begin(function.id)
+            counts.invocations += len(usage.durations)
+            for parts, count in Counter([int(duration * _FINE) for duration in usage.durations]).items():
+                counts.steps[_step_of(parts)] += count
+            counts.time += sum(usage.durations)
+            counts.memory_peak, counts.memory_size = usage.memory_peak, function.memory_size
+            counts.errors += usage.errors
         elif type(usage) is Refused:
             counts = self._functions.get(usage.function) or self._begin(usage.function)
             if usage.reason == "throttled":
@@ -103,7 +117,12 @@ class Activity:
 
 
 def step_of(milliseconds: float) -> int:
-    parts = int(milliseconds * _FINE) + 4
+    return _step_of(int(milliseconds * _FINE))
+
+
+def _step_of(parts: int) -> int:
+    """`parts`: of a millisecond."""
+    parts += 4
     bits = parts.bit_length()
     return min(_STEPS - 1, (bits - 3) * 4 + (parts >> (bits - 3)) - 4)
 

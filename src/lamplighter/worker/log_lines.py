@@ -49,7 +49,8 @@ def init_report(duration: float, phase: str, status: str, error_type: str | None
 
 
 def start(request_id: str, version: str) -> bytes:
-    return f"START RequestId: {request_id} Version: {version}".encode()
+    """With its line end: every invocation has it."""
+    return f"START RequestId: {request_id} Version: {version}\n".encode()
 
 
 def end_and_report(

@@ -2,8 +2,8 @@
 
 The pipe is always emptied (`pipe.py`), with bounded memory. Beyond that, nothing is done
 that nobody asked for: without a sink and without a wanted tail, bytes are read and dropped. What goes to the sink is
-handed on as it is, unsplit, and the service's own lines as what they will be made of: an invocation does not wait for
-either. A guest decides what is in the pipe, so every buffer here has a limit.
+handed on as it is, unsplit; an invocation does not wait for it to be written. A guest decides what is in the pipe, so
+every buffer here has a limit.
 """
 
 import array
@@ -11,7 +11,7 @@ import fcntl
 import select
 import termios
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 from lamplighter.model.clock import Clock
 from lamplighter.model.functions import FunctionVersion
@@ -30,10 +30,6 @@ class LogSink(Protocol):
 
     def message(self, now: float, data: bytes) -> None:
         """One entry of the log, whatever is in it."""
-        ...
-
-    def later(self, now: float, make: Callable[..., bytes], arguments: tuple[Any, ...]) -> None:
-        """Lines that `make` gives once they are needed."""
         ...
 
 
@@ -138,22 +134,13 @@ class Logs:
                 self._sink.message(now, line + b"\n")
 
     def lines(self, lines: bytes) -> None:
-        """Whole lines that come another way than the pipes: of extensions."""
+        """Whole lines that come another way than the pipes: of extensions, and those that every invocation has."""
         if self._lines.partial:
             self._finish_line()
         if self._tail is not None:
             self._keep_lines(lines)
         if self._sink is not None:
             self._sink.lines(self._now(), lines)
-
-    def later(self, make: Callable[..., bytes], *arguments: Any) -> None:
-        """As `write`, made when they are needed: lines that every invocation has."""
-        if self._lines.partial:
-            self._finish_line()
-        if self._tail is not None:
-            self._keep_lines(make(*arguments) + b"\n")
-        if self._sink is not None:
-            self._sink.later(self._now(), make, arguments)
 
     def _take_lines(self, data: bytes) -> None:
         if self._least is None and self._tail is not None:

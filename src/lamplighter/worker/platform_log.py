@@ -90,7 +90,7 @@ class PlatformLog:
     def started(self, invocation: Invocation) -> None:
         version = self._function.version
         if not self._json and self._logs.wanted:
-            self._logs.later(log_lines.start, invocation.request_id, version)
+            self._logs.lines(log_lines.start(invocation.request_id, version))
         if self.detailed:
             self._tell("platform.start", lambda: platform_events.start(invocation, version))
 
@@ -154,10 +154,8 @@ class PlatformLog:
             if self._traced:  # the line about the trace belongs to the REPORT, as one event
                 line = log_lines.end_and_report(*shown, invocation.trace_id, restore)
                 self._logs.write(*line.split(b"\n", 1))
-            elif restore is None:
-                self._logs.later(log_lines.end_and_report, *shown)
             else:
-                self._logs.later(log_lines.end_and_report, *shown, None, restore)
+                self._logs.lines(log_lines.end_and_report(*shown, None, restore) + b"\n")
         if self.detailed:
             self._tell(
                 "platform.report",
@@ -184,6 +182,6 @@ class PlatformLog:
             return
         now, record = self._clock.now(), make()
         if logged and platform_events.level(kind, record) >= self._least:
-            self._logs.later(platform_events.line, now, kind, record)
+            self._logs.lines(platform_events.line(now, kind, record) + b"\n")
         if self._subscribers is not None:
             self._subscribers.platform(now, kind, record)

@@ -1,16 +1,17 @@
 """Takes in what functions write, at the speed at which they run: an invocation costs a few appends to a queue.
 
-Everything else (making the service's own lines, sorting by stream, writing) is done in batches by the archive's writing
-thread, at most `FLUSH` seconds later. Each function has a queue of its own with a bound. One that writes faster than
+Everything else (sorting by stream, writing) is done in batches by the archive's writing thread, at most `FLUSH` seconds
+later. Each function has a queue of its own with a bound. One that writes faster than
 its log can be kept loses its own oldest lines, is told how many in their place, and takes nothing from anybody else.
 """
 
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final
+from struct import Struct
+from typing import Final
 from weakref import WeakSet
 
 import orjson
@@ -24,10 +25,12 @@ BOUND: Final = 8 << 20  # bytes that one function may have waiting
 BOUND_OF_ALL: Final = 64 << 20  # shared evenly when many functions flood at once
 SMALLEST: Final = 256 << 10  # but so much is for each
 BLOCK: Final = 256 << 10  # bytes of one block on disk
-_MADE: Final = 256  # bytes that lines of the service's own count as while they are not made
+_EACH: Final = 256  # bytes that an entry takes beside its text: small ones come many
+_DROPPED: Final = 255  # the kind of what stands in the place of dropped entries
+_LOSS: Final = Struct("<QQ")  # its data: lines and bytes
 
-# What waits: time (s), stream, kind of record, how the text is made (None: it is there), the text or the arguments.
-Entry = tuple[float, "StreamLog", int, Callable[..., bytes] | None, Any]
+# What waits: time (ms), stream, kind of record, text.
+Entry = tuple[int, "StreamLog", int, bytes]
 
 # Account, region, log group, when it was written (seconds since the epoch), and the lines.
 Embed = Callable[[str, str, str, float, bytes], None]
@@ -38,30 +41,23 @@ _log = logging.getLogger(__name__)
 class StreamLog:
     """One environment's way into its log stream."""
 
-    __slots__ = ("__weakref__", "_append", "_queue", "json", "name", "parts", "span")
+    __slots__ = ("__weakref__", "_append", "_queue", "json", "name")
 
     def __init__(self, queue: "_Queue", name: str, json: bool) -> None:
         self._queue = queue
         self._append = queue.entries.append
         self.name = name
         self.json = json
-        self.parts: list[bytes] = []  # the writing thread's: records on their way
-        self.span: tuple[int, int] = (0, 0)  # the times of the first and the last of them
 
     def lines(self, now: float, data: bytes) -> None:
         """Whole lines, each with its line end (the last one may lack it)."""
-        self._append((now, self, LINES, None, data))
+        self._append((int(now * 1000), self, LINES, data))
         self._queue.added(len(data))
 
     def message(self, now: float, data: bytes) -> None:
         """One message, whatever is in it."""
-        self._append((now, self, MESSAGE, None, data))
+        self._append((int(now * 1000), self, MESSAGE, data))
         self._queue.added(len(data))
-
-    def later(self, now: float, make: Callable[..., bytes], arguments: tuple[Any, ...]) -> None:
-        """Whole lines that `make` will give when they are needed, in another thread. They are counted at the next
-        flush: an invocation has two of these, and no time to spare."""
-        self._append((now, self, LINES, make, arguments))
 
 
 class _Queue:
@@ -82,77 +78,80 @@ class _Queue:
         if waiting > SMALLEST:
             self.check(waiting)
 
-    def check(self, waiting: int | None = None) -> None:
-        """`waiting`: bytes; None: counted here, with an estimate of the lines that are not made yet."""
-        if waiting is None:
-            waiting = self._added - self._taken + _MADE * len(self.entries)
+    def check(self, waiting: int, each: int = 0) -> None:
+        """`waiting`: bytes of texts; `each`: what an entry counts beside its text."""
         bound = self._intake.bound
+        waiting += each * len(self.entries)
         if waiting > bound // 2:
             self._intake.hurry()
         if waiting > bound:
-            self._drop(waiting - bound * 3 // 4)
+            self._drop(waiting - bound * 3 // 4, each)
 
-    def _drop(self, size: int) -> None:
+    def check_all(self) -> None:
+        """With what entries take beside their texts: now and then, since to count it takes its time."""
+        self.check(self._added - self._taken, _EACH)
+
+    def _drop(self, size: int, each: int) -> None:
         """The oldest entries of so many bytes; in their place it says how many lines each stream has lost."""
         lost: dict[StreamLog, list[int]] = {}
-        now = 0.0
+        time = 0
         while size > 0:
             try:
-                now, stream, kind, make, data = self.entries.popleft()
+                time, stream, kind, data = self.entries.popleft()
             except IndexError:
                 break
             count = lost.setdefault(stream, [0, 0])
-            if make is _dropped:
-                count[0] += data[1]
-                count[1] += data[2]
-            elif make is None:
-                count[0] += data.count(b"\n") if kind == LINES else 1
-                count[1] += len(data)
-                self._added -= len(data)
-                size -= len(data)
+            if kind == _DROPPED:
+                lines, length = _LOSS.unpack(data)
             else:
-                count[0] += 1
-                count[1] += _MADE
-                size -= _MADE
+                lines, length = data.count(b"\n") if kind == LINES else 1, len(data)
+            count[0] += lines
+            count[1] += length
+            self._added -= len(data)
+            size -= len(data) + each
         for stream, (lines, length) in lost.items():
-            self.entries.appendleft((now, stream, LINES, _dropped, (stream.json, lines, length, now)))
+            data = _LOSS.pack(lines, length)
+            self.entries.appendleft((time, stream, _DROPPED, data))
+            self._added += len(data)
 
     def take(self, embedded: "Embed | None" = None) -> Sequence[Events]:
-        """In the writing thread: what waits now, as blocks in the order of their beginnings."""
-        streams: dict[StreamLog, int] = {}  # with the size of what is in `parts`
-        done: list[Events] = []
-        entries, pack = self.entries, RECORD.pack
-        for _ in range(len(entries)):
+        """In the writing thread: what waits now, as blocks of each stream."""
+        streams: dict[StreamLog, tuple[list[int], list[bytes]]] = {}  # times, and heads and texts in turn
+        take, pack = self.entries.popleft, RECORD.pack
+        for _ in range(len(self.entries)):
             try:
-                now, stream, kind, make, data = entries.popleft()
+                time, stream, kind, data = take()
             except IndexError:  # the loop has dropped some meanwhile
                 break
-            if make is None:
-                self._taken += len(data)
-                if embedded is not None and b'"_aws"' in data:
-                    embedded(*self.group, now, data)
-            else:
-                data = make(*data)
-            time = int(now * 1000)
-            size = streams.get(stream, 0)
+            self._taken += len(data)
+            if kind == _DROPPED:
+                lines, length = _LOSS.unpack(data)
+                kind, data = LINES, _dropped(stream.json, lines, length, time)
+            elif embedded is not None and b'"_aws"' in data:
+                embedded(*self.group, time / 1000, data)
+            found = streams.get(stream)
+            if found is None:
+                found = streams[stream] = [], []
+            times, parts = found
+            times.append(time)
+            parts += (pack(len(data), kind, time), data)
+        return [block for stream, found in streams.items() for block in _blocks(stream.name, *found)]
+
+
+def _blocks(stream: str, times: Sequence[int], parts: Sequence[bytes]) -> Iterator[Events]:
+    """Of about BLOCK bytes each, or less. `parts`: a record's head and its text for each time."""
+    begin = size = 0
+    if sum(map(len, parts)) > BLOCK:
+        for end in range(1, len(times)):
+            size += len(parts[2 * end - 2]) + len(parts[2 * end - 1])
             if size > BLOCK:
-                done.append(_block(stream))
-                size = 0
-            if size:
-                first, last = stream.span
-                if not first <= time <= last:  # else the span stays: most events come many to a millisecond
-                    stream.span = (min(first, time), max(last, time))
-            else:
-                stream.span = (time, time)
-            stream.parts.append(pack(len(data), kind, time) + data)
-            streams[stream] = size + len(data) + RECORD.size
-        done.extend(map(_block, streams))
-        return done
+                yield _block(stream, times[begin:end], parts[2 * begin : 2 * end])
+                begin, size = end, 0
+    yield _block(stream, times[begin:], parts[2 * begin :])
 
 
-def _block(stream: StreamLog) -> Events:
-    parts, stream.parts = stream.parts, []
-    return Events(stream.name, *stream.span, len(parts), b"".join(parts))
+def _block(stream: str, times: Sequence[int], parts: Sequence[bytes]) -> Events:
+    return Events(stream, min(times), max(times), len(times), b"".join(parts))
 
 
 class Intake:
@@ -201,7 +200,7 @@ class Intake:
         self.hurry()
         for key, queue in tuple(self._queues.items()):
             if queue.entries:
-                queue.check()  # the disk may be slow; what waits for it has its bound
+                queue.check_all()  # the disk may be slow; what waits for it has its bound
             elif not queue.streams:
                 del self._queues[key]
 
@@ -225,10 +224,11 @@ class Intake:
                 self._archive.write(queue.group, batches)
 
 
-def _dropped(json: bool, lines: int, size: int, now: float) -> bytes:
+def _dropped(json: bool, lines: int, size: int, at: int) -> bytes:
+    """`at`: ms since the epoch."""
     reason = "the function wrote faster than its log could be kept"
     if json:
         record = {"reason": reason, "droppedRecords": lines, "droppedBytes": size}
-        time = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+        time = datetime.fromtimestamp(at / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
         return orjson.dumps({"time": time, "type": "platform.logsDropped", "record": record}) + b"\n"
     return f"LOGS_DROPPED\tLines: {lines}\tBytes: {size}\tReason: {reason}\n".encode()

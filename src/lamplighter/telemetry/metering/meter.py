@@ -7,7 +7,7 @@ may be less than the service's whole life: what is forgotten, to bound memory, i
 import asyncio
 import logging
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from lamplighter.model.functions import FunctionId, FunctionVersion
@@ -22,7 +22,7 @@ from lamplighter.model.metering import (
     chunks_of,
     kind_of,
 )
-from lamplighter.model.usage import Cached, Initialized, Provisioned, Ran, Restored, Usage, billed
+from lamplighter.model.usage import Cached, Initialized, Provisioned, Ran, Restored, Runs, Usage, billed
 from lamplighter.store.contract import StoreFailed
 from lamplighter.store.usage import Owner, UsageLedger
 
@@ -59,12 +59,13 @@ class _Counter:
 class Meter(Loop):
     """`observe` takes note; used with `async with`, it writes from time to time, and at the end.
 
-    `bound`: as BOUND."""
+    `bound`: as BOUND. `settle`: has all told that is not told yet."""
 
     def __init__(self, ledger: UsageLedger, bound: int = BOUND, kept: int = KEPT) -> None:
         self._ledger = ledger
         self._bound = bound
         self._kept = kept
+        self.settle: Callable[[], object] = tuple
         self._run = uuid.uuid4().hex
         self._counters: dict[Key, _Counter] = {}
         self._dirty: list[_Counter] = []
@@ -82,6 +83,8 @@ class Meter(Loop):
     def observe(self, usage: Usage) -> None:
         if type(usage) is Ran:
             self._ran(usage)
+        elif type(usage) is Runs:
+            self._runs(usage)
         elif isinstance(usage, Initialized | Provisioned | Restored | Cached):
             self._other(usage)
 
@@ -105,6 +108,19 @@ class Meter(Loop):
         if usage.source == "async" and (chunks := chunks_of(usage)):
             counter.requests += chunks
             counter.chunks += chunks
+        if not counter.dirty:
+            counter.dirty = True
+            self._dirty.append(counter)
+
+    def _runs(self, usage: Runs) -> None:
+        function = usage.function
+        self._turn(usage.began)
+        counter = self._counter(function, kind_of(usage))
+        time = usage.billed
+        counter.requests += len(usage.durations)
+        counter.billed += time
+        counter.memory += time * function.memory_size
+        counter.storage += time * max(0, function.ephemeral_storage - INCLUDED_STORAGE)
         if not counter.dirty:
             counter.dirty = True
             self._dirty.append(counter)
@@ -198,6 +214,7 @@ class Meter(Loop):
             return await self._flush()
 
     async def _flush(self) -> bool:
+        self.settle()
         if not self._dirty and not self._tags:
             return True
         dirty, self._dirty = self._dirty, []

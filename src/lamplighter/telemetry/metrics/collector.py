@@ -15,7 +15,7 @@ from typing import Final, NamedTuple, TypeVar
 from lamplighter.model.clock import Clock
 from lamplighter.model.functions import FunctionId
 from lamplighter.model.loop import Loop
-from lamplighter.model.usage import Peak, Ran, Refused, Usage
+from lamplighter.model.usage import Peak, Ran, Refused, Runs, Usage
 from lamplighter.store.contract import StoreFailed
 from lamplighter.telemetry.metrics.distribution import Distribution
 from lamplighter.telemetry.metrics.store import KEPT, MINUTE, Dimensions, MetricStore, Series, sorted_dimensions
@@ -52,7 +52,7 @@ _Told = Usage | Value | _Measured
 
 class Collector(Loop):
     """Used with `async with`. `peaks`: what to note of concurrency, and `routed`: which aliases chose between versions,
-    by ARN; both are asked at each flush, for the time since the last."""
+    by ARN; both are asked at each flush, for the time since the last. `settle`: has all told that is not told yet."""
 
     def __init__(
         self, store: MetricStore, clock: Clock, peaks: Callable[[], Iterable[Peak]] = tuple, bound: int = BOUND
@@ -61,6 +61,7 @@ class Collector(Loop):
         self._clock = clock
         self.peaks = peaks
         self.routed: Callable[[], frozenset[str]] = frozenset
+        self.settle: Callable[[], object] = tuple
         self._bound = bound
         self._told: deque[_Told] = deque()
         self._lost = 0
@@ -100,6 +101,7 @@ class Collector(Loop):
         return await asyncio.get_running_loop().run_in_executor(self._thread, question, self._store)
 
     async def flush(self) -> None:
+        self.settle()
         peaks, now, routed, count = tuple(self.peaks()), self._clock.now(), self.routed(), len(self._told)
         if count or peaks or self._kept:
             await asyncio.get_running_loop().run_in_executor(self._thread, self._write, count, peaks, now, routed)
@@ -107,14 +109,19 @@ class Collector(Loop):
     def _write(self, count: int, peaks: Sequence[Peak], now: float, routed: frozenset[str]) -> None:
         """`count`: of what was told when the rest was asked."""
         batch, self._kept = self._kept, {}
-        runs: dict[tuple[int, str, str, int], list[Ran]] = {}  # such as differ in figures alone
+        runs: dict[tuple[int, str, str, int], Runs] = {}  # such as differ in figures alone
         for _ in range(min(count, len(self._told))):
             told = self._told.popleft()
-            if type(told) is Ran:
+            if isinstance(told, Ran | Runs):
                 kind = (id(told.function), told.invoked_arn, told.initialization, int(told.began) // MINUTE)
-                runs.setdefault(kind, []).append(told)
+                alike = runs.get(kind)
+                if alike is None:
+                    alike = runs[kind] = Runs(told.function, told.invoked_arn, told.initialization, told.began)
+                _join(alike, told)
             else:
                 _fold(batch, told, routed)
+            if isinstance(told, Ran) and told.extensions:
+                _fold_extensions(batch, told, routed)
         for alike in runs.values():
             _fold_runs(batch, alike, routed)
         for peak in peaks:
@@ -156,20 +163,33 @@ class Collector(Loop):
         self._store.close()
 
 
-def _fold_runs(batch: dict[tuple[Series, int], Distribution], runs: Sequence[Ran], routed: frozenset[str]) -> None:
+def _join(alike: Runs, more: Ran | Runs) -> None:
+    if isinstance(more, Runs):
+        alike.durations += more.durations
+        alike.errors += more.errors
+    else:
+        alike.durations.append(more.duration)
+        alike.errors += more.status != "success"
+
+
+def _fold_runs(batch: dict[tuple[Series, int], Distribution], runs: Runs, routed: frozenset[str]) -> None:
     """Of one version, invoked and initialised in one way, in one minute."""
-    first = runs[0]
+    count = len(runs.durations)
     values: dict[str, Sequence[float]] = {
-        "Invocations": [1.0] * len(runs),
-        "Errors": [0.0 if run.status == "success" else 1.0 for run in runs],
-        "Duration": [run.duration for run in runs],
+        "Invocations": [1.0] * count,
+        "Errors": [0.0] * (count - runs.errors) + [1.0] * runs.errors,
+        "Duration": runs.durations,
     }
-    if extensions := [run.extensions for run in runs if run.extensions]:
-        values["PostRuntimeExtensionsDuration"] = extensions
-    if first.initialization == "provisioned-concurrency":
-        values["ProvisionedConcurrencyInvocations"] = [1.0] * len(runs)
-    version = first.function.version if first.invoked_arn in routed else None
-    _spread(batch, first.function.id, first.invoked_arn, version, first.began, values)
+    if runs.initialization == "provisioned-concurrency":
+        values["ProvisionedConcurrencyInvocations"] = values["Invocations"]
+    version = runs.function.version if runs.invoked_arn in routed else None
+    _spread(batch, runs.function.id, runs.invoked_arn, version, runs.began, values)
+
+
+def _fold_extensions(batch: dict[tuple[Series, int], Distribution], run: Ran, routed: frozenset[str]) -> None:
+    version = run.function.version if run.invoked_arn in routed else None
+    values = {"PostRuntimeExtensionsDuration": [run.extensions]}
+    _spread(batch, run.function.id, run.invoked_arn, version, run.began, values)
 
 
 def _fold(batch: dict[tuple[Series, int], Distribution], told: _Told, routed: frozenset[str]) -> None:

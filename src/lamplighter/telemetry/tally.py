@@ -1,0 +1,76 @@
+"""Counts plain invocations as they end, and tells who observes of many at once: bills and metrics are sums.
+
+An invocation that nothing sets apart from the one before costs a number in an array; kept one by one until the next
+write, tuples of some twenty members, they would cost several times what it takes to make them, in memory that is no
+longer in the processor's caches. Whoever writes or shows what was counted calls `settle` first.
+"""
+
+from typing import Final
+
+from lamplighter.model.metering import FIRST_CHUNK
+from lamplighter.model.usage import Observe, Ran, Runs, Usage
+
+AT_ONCE: Final = 256  # invocations that are told of together
+BOUND: Final = 1024  # kinds of them that wait
+MINUTE: Final = 60  # seconds
+
+
+class Tally:
+    """`observe` takes note; `observers` are told of everything, of plain invocations as Runs."""
+
+    def __init__(self, *observers: Observe) -> None:
+        self._observers = observers
+        self._open: dict[tuple[int, str, str], Runs] = {}  # by identity of the version, name and initialization
+
+    def observe(self, usage: Usage) -> None:
+        if type(usage) is not Ran or not _plain(usage):
+            self._tell(usage)
+            return
+        key = id(usage.function), usage.invoked_arn, usage.initialization
+        began, duration = usage.began, usage.duration
+        runs = self._open.get(key)
+        if runs is None or not (runs.began <= began and began + duration / 1000 < runs.began + MINUTE):
+            runs = self._begin(key, usage)
+            if runs is None:
+                self._tell(usage)
+                return
+        runs.durations.append(duration)
+        runs.memory_peak = usage.memory_peak
+        if usage.status != "success":
+            runs.errors += 1
+        if len(runs.durations) >= AT_ONCE:
+            del self._open[key]
+            self._tell(runs)
+
+    def settle(self) -> None:
+        """Whatever has ended is told now."""
+        waiting, self._open = self._open, {}
+        for runs in waiting.values():
+            self._tell(runs)
+
+    def _begin(self, key: tuple[int, str, str], usage: Ran) -> Runs | None:
+        """None: it began in one minute and ended in another."""
+        minute = usage.began // MINUTE * MINUTE
+        if usage.began + usage.duration / 1000 >= minute + MINUTE:
+            return None
+        # A version is held as long as its runs are: no longer than to the next minute of anything that runs.
+        if len(self._open) >= BOUND or any(runs.began != minute for runs in self._open.values()):
+            self.settle()
+        runs = self._open[key] = Runs(usage.function, usage.invoked_arn, usage.initialization, minute)
+        return runs
+
+    def _tell(self, usage: Usage) -> None:
+        for observe in self._observers:
+            observe(usage)
+
+
+def _plain(usage: Ran) -> bool:
+    """Whether its name, its duration and how it ended are all that anybody counts of it."""
+    return (
+        usage.init is None
+        and usage.restore is None
+        and usage.above is None
+        and not usage.extensions
+        and not usage.streamed
+        and (usage.source == "sync" or usage.payload <= FIRST_CHUNK)
+    )
