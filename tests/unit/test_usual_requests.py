@@ -1,5 +1,6 @@
 """What is read without the parser is read as the parser reads it, or left to it."""
 
+from itertools import permutations
 from typing import Any, cast
 
 from hypothesis import example, given
@@ -7,7 +8,7 @@ from hypothesis import strategies as st
 
 from lamplighter.api.connection import Connection
 from lamplighter.api.http import Request, Response
-from lamplighter.api.usual import Usual
+from lamplighter.api.usual import NAMES, Usual
 
 LINE = b"POST /2015-03-31/functions/f/invocations HTTP/1.1"
 PLAIN = [
@@ -133,3 +134,22 @@ def test_lines_that_are_remembered_are_bounded() -> None:
         assert found is not None
         assert found.path == f"/2015-03-31/functions/f{number}/invocations"
     assert len(usual._targets) <= 1024  # pyright: ignore[reportPrivateUsage]
+
+
+def test_clients_that_send_other_headers_are_read_in_turn_and_no_more_forms_than_a_few_are_kept() -> None:
+    usual = Usual()
+    spellings = [name for name in NAMES if name not in ("Expect", "Connection", "Content-Length")]
+    heads = [
+        [(name.encode(), b"v%d" % number) for name in (one, other)]
+        for number, (one, other) in enumerate(permutations(spellings, 2))
+    ]
+    read = 0
+    for head in heads * 2:
+        found = usual.read(message(LINE, [*head, (b"Content-Length", b"2")], b"{}"))
+        if found is not None:
+            read += 1
+            assert found.headers == {
+                **{name.decode().lower(): value.decode() for name, value in head},
+                "content-length": "2",
+            }
+    assert 0 < read < len(heads)

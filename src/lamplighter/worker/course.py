@@ -61,6 +61,8 @@ class Course(ABC):
         self._outcome: Outcome | None = None  # what it will be given
         self._stream: Stream | None = None
         self._broken = False  # its stream broke off, and the reason is not known yet
+        # One that went well and is not told of yet, with when it was over: whoever waits for the answer comes first.
+        self._untold: tuple[Invocation, Stream | None, float] | None = None
         self._deadline = Deadline(self._loop, self._late)
         self._on_free: Callable[[], None] | None = None
         self._freeze = Freeze(self._loop, self._at_rest, freeze_after)
@@ -112,7 +114,13 @@ class Course(ABC):
         self._state = follow(state, Signal.ASKED)
         if state is State.ANSWERED:
             self._resets = 0
-            self._finish("success", None, False)
+            invocation = self._invocation
+            assert invocation is not None
+            if invocation.log_tail:
+                self._finish("success", None, False)
+            else:
+                self._untold = invocation, self._stream, self._clock.monotonic()
+                self._free()
         elif state is State.SUPPRESSED_INIT:
             self._housing.limit_cpu()
             self._housing.company.tell(self._platform.extension)
@@ -168,8 +176,17 @@ class Course(ABC):
 
     def read(self) -> None:
         """Answered, and maybe asked again: now whoever waits may go on. With a tail, when the phase is over."""
-        if self._outcome is not None and (self._invocation is None or not self._invocation.log_tail):
-            self._settle()
+        try:
+            if self._outcome is not None and (self._invocation is None or not self._invocation.log_tail):
+                self._settle()
+        finally:
+            self._tell()
+
+    def _tell(self) -> None:
+        """Of the invocation that is over, before anything else begins."""
+        if self._untold is not None:
+            (invocation, stream, over), self._untold = self._untold, None
+            self._figures.end(invocation, stream, self._housing.sandbox, "success", None, False, over)
 
     def _tell_init(self) -> None:
         if self._init_over is not None and not self._init_over.done():
@@ -219,7 +236,8 @@ class Course(ABC):
         """The phase is over. `noticed`: it failed, and not by what the runtime posted."""
         invocation = self._invocation
         assert invocation is not None
-        self._figures.end(invocation, self._stream, self._housing.sandbox, status, error_type, noticed)
+        over = self._clock.monotonic()
+        self._figures.end(invocation, self._stream, self._housing.sandbox, status, error_type, noticed, over)
         if self._outcome is not None and invocation.log_tail:
             told = self._outcome
             self._outcome = told._replace(log_tail=self._logs.tail())

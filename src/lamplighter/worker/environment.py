@@ -97,6 +97,7 @@ class LiveEnvironment(Course):
             raise WorkerError("an environment runs one invocation at a time")
         if invocation.latest is not None and self._clock.now() >= invocation.latest:
             raise TooLate
+        self._tell()
         self._invocation = invocation
         self._stream = stream
         self._answer = answer = Answer(self._loop)
@@ -147,6 +148,7 @@ class LiveEnvironment(Course):
     def extension_asked(self) -> None:
         if self._housing.company.waited_for and self._housing.company.settled:
             self._over()
+            self._tell()
 
     def extension_failed(self, extension: Extension, exit: Exit | None) -> None:
         """Settled when it exits, as it should after it posted an error."""
@@ -345,6 +347,7 @@ class LiveEnvironment(Course):
 
     def _die(self, signal: Signal, reason: str = "the environment was ended") -> None:
         """No invocation from here on; take everything down. `reason`: for one that is still waiting."""
+        self._tell()
         self._figures.unused(self._state is State.INIT and self._housing.sandbox is not None and not self._restored)
         self._state = follow(self._state, signal)
         self._deadline.clear()

@@ -133,19 +133,20 @@ class Figures:
         status: Status,
         error_type: str | None,
         noticed: bool,
+        over: float,
     ) -> None:
-        """Its phase is over. `noticed`: it failed, and not by what the runtime posted."""
-        duration = (self._clock.monotonic() - self._began) * 1000
-        over, self._runtime_over = self._runtime_over, None
-        extensions = 0.0 if over is None else duration - over
+        """Its phase was over at `over`, on the clock. `noticed`: it failed, and not by what the runtime posted."""
+        duration = (over - self._began) * 1000
+        done, self._runtime_over = self._runtime_over, None
+        extensions = 0.0 if done is None else duration - done
         peak, init = self._memory_peak(sandbox), self._init_duration
         if self._failed and not noticed:
             status = "error"
         if self._logs.wanted or self._platform.detailed:
             self._logs.drain()
-            if self._platform.detailed and over is None:
-                done: Status = "failure" if noticed and status == "error" else status
-                self._platform.runtime_done(invocation, done, error_type, duration, self._told)
+            if self._platform.detailed and done is None:
+                ended: Status = "failure" if noticed and status == "error" else status
+                self._platform.runtime_done(invocation, ended, error_type, duration, self._told)
             self._platform.reported(invocation, status, error_type, duration, peak, init, noticed, self._restore)
         if self._observe is not None:
             self._observe(self._usage(invocation, stream, status, error_type, duration, extensions, peak, noticed))
