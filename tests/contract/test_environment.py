@@ -6,7 +6,7 @@ import json
 import math
 import re
 import sys
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import pytest
 
 from lamplighter.model.clock import Clock, SystemClock
 from lamplighter.model.functions import FunctionVersion
+from lamplighter.model.invocation import Outcome
 from lamplighter.model.usage import Initialized, Ran, Usage
 from lamplighter.worker.contract import TooLate, WorkerError
 from lamplighter.worker.environment import RESETS, LiveEnvironment
@@ -407,6 +408,32 @@ async def test_a_sink_gets_every_line_whole_and_in_order(tmp_path: Path) -> None
     end = bench.log.index(f"END RequestId: {ID}")
     assert bench.log[0] == "INIT_START Runtime Version: python:3.12.v1"
     assert bench.log[start + 1 : end] == [f"line {n}" for n in range(50000)]
+
+
+@story
+async def test_a_report_comes_after_the_answer_and_before_the_next_start(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, LEAN, logs=True)
+    waiting: list[Coroutine[Any, Any, Outcome]] = []
+    reports: list[int] = []  # in the log, whenever an answer comes
+
+    def begin(_: object = None) -> None:
+        """As the front door waits, without a task; the next call comes with the answer to the last one."""
+        reports.append(sum(line.startswith("REPORT") for line in bench.log))
+        waiting.append(environment.run(invocation()))
+        answer = waiting[-1].send(None)
+        answer.add_done_callback(begin if len(reports) < 20 else over.set_result)
+
+    async with bench.environment("app.handler") as environment:
+        over = asyncio.get_running_loop().create_future()
+        begin()
+        await over
+        for call in waiting:
+            with pytest.raises(StopIteration):
+                call.send(None)
+    assert reports == [0, *range(19)], "each is answered before it is reported"
+    words = [line.split()[0] for line in bench.log if line.startswith(("START", "END", "REPORT"))]
+    assert words == ["START", "END", "REPORT"] * 20
+    assert len([usage for usage in bench.used if isinstance(usage, Ran)]) == 20
 
 
 @story

@@ -26,6 +26,11 @@ class Answer:
     def done(self) -> bool:
         return self._outcome is not None or self._error is not None
 
+    @property
+    def taken_at_once(self) -> bool:
+        """Whether who waits is no task: it only passes the outcome on."""
+        return self._callback is not None and self._context is None
+
     def give(self, outcome: Outcome) -> None:
         """Whoever awaits it goes on before this returns, unless we are in some other task's step."""
         if self.done():

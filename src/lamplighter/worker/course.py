@@ -176,9 +176,13 @@ class Course(ABC):
 
     def read(self) -> None:
         """Answered, and maybe asked again: now whoever waits may go on. With a tail, when the phase is over."""
+        if self._outcome is None or (self._invocation is not None and self._invocation.log_tail):
+            self._tell()
+            return
+        if self._answer is None or not self._answer.taken_at_once:
+            self._tell()  # a task may look at what was told
         try:
-            if self._outcome is not None and (self._invocation is None or not self._invocation.log_tail):
-                self._settle()
+            self._settle()
         finally:
             self._tell()
 
