@@ -96,10 +96,13 @@ def live(ground: Ground, preparation: Preparation) -> NoReturn:
                 _furnish(mounts)
                 company = _accompany(ground, preparation, order["variables"]) if len(mounts) > 2 else None
                 passed, out = [door.detach() for door in doors], len(doors) - DOORS
+                if standing and not standing.go(order["variables"], company):
+                    os.waitpid(child, 0)  # it dies as we speak: the ends of its pipes are closed before it is a zombie
+                    standing = None
+                    runtime, bell, child = _fork_runtime(ground, preparation.uid)
                 if standing:
                     close_all([output, *frames])
                     passed += [standing.output, standing.frames]
-                    standing.go(order["variables"], company)
                 else:
                     _go(runtime, order, [output, *frames], company)
                 if company:
@@ -123,13 +126,18 @@ class Standing:
     output: int
     frames: int
 
-    def go(self, variables: dict[str, str], company: Company | None) -> None:
+    def go(self, variables: dict[str, str], company: Company | None) -> bool:
+        """False: it is no more."""
         told = json.dumps(variables).encode()
         if company:
             company.gate, company.parting = self.order, told
-            return
-        with open(self.order, "wb") as pipe:
-            pipe.write(told)
+            return True
+        try:
+            with open(self.order, "wb") as pipe:
+                pipe.write(told)
+        except BrokenPipeError:
+            return False
+        return True
 
 
 def _go(runtime: Channel, order: dict[str, Any], ends: list[int], company: Company | None) -> None:
@@ -400,7 +408,10 @@ def _obey(service: Channel, runtime: int, bell: Bell, company: Company | None) -
     close_all(packet[1])
     if "go" in packet[0]:
         if company and company.gate >= 0:
-            os.write(company.gate, company.parting)
+            try:
+                os.write(company.gate, company.parting)
+            except BrokenPipeError:
+                pass  # that it died is told when it is reaped
             os.close(company.gate)
             company.gate = -1
         return True
