@@ -87,6 +87,7 @@ async def _serve(settings: Settings, directory: DataDirectory, on_ready: Callabl
             scraped = stack.enter_context(startup.bind(*settings.prometheus, option="--prometheus"))
         allows = startup.role_policies(settings)
         isolation = startup.chosen_isolation(settings)
+        startup.check_tmp(settings, isolation)
         owned = credentials.load_or_make(directory.path)
         told = startup.sandbox_configuration(directory, isolation, startup.reach(settings, isolation), settings.tmp)
         Path(told.run_dir).parent.mkdir(parents=True, exist_ok=True)

@@ -17,7 +17,7 @@ from lamplighter.runtimes import catalogue, sdk
 from lamplighter.sandbox import privileges
 from lamplighter.sandbox.contract import Isolation
 from lamplighter.sandbox.messages import Configuration, Runtime
-from lamplighter.sandbox.probe import probe, unheld, way_out_works
+from lamplighter.sandbox.probe import disk_for_tmp, probe, unheld, way_out_works
 from lamplighter.sandbox.reach import Reach, networks
 from lamplighter.settings.choices import Settings, Tmp
 from lamplighter.settings.reading import FILE_NAME
@@ -87,6 +87,14 @@ def say_what_does_not_hold(isolation: Isolation, controllers: Set[str]) -> None:
         log.warning("With isolation %s, these promises don't hold here: %s.", isolation, "; ".join(sentences))
 
 
+def check_tmp(settings: Settings, isolation: Isolation) -> None:
+    """Who asks for /tmp on the disk by name starts with nothing less; `auto` says in the log what it is given."""
+    if settings.tmp == "disk":
+        reason = disk_for_tmp(settings.data_dir) if isolation == "full" else f"it takes isolation full, not {isolation}"
+        if reason:
+            raise StartupError(f"/tmp of functions can't be on the disk: {reason}; or choose --tmp auto.")
+
+
 def reach(settings: Settings, isolation: Isolation) -> Reach | None:
     """What functions get of a network of ours; None: nothing but the service."""
     if settings.network == "none" or isolation == "none":
@@ -98,7 +106,7 @@ def reach(settings: Settings, isolation: Isolation) -> Reach | None:
 
 
 def sandbox_configuration(
-    directory: DataDirectory, isolation: Isolation, reach: Reach | None, tmp: Tmp = "memory"
+    directory: DataDirectory, isolation: Isolation, reach: Reach | None, tmp: Tmp = "auto"
 ) -> Configuration:
     # A directory of root's own for root's work: the data directory belongs to the service, which root doesn't trust.
     name = hashlib.sha256(str(directory.path).encode()).hexdigest()[:16]
@@ -109,7 +117,7 @@ def sandbox_configuration(
         runtimes={},
         isolation=isolation,
         reach=reach,
-        storage=str(directory.path) if isolation == "full" and tmp == "disk" else None,
+        storage=str(directory.path) if isolation == "full" and tmp != "memory" else None,
     )
 
 

@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Self
 
+from lamplighter.sandbox.channel import close_all
+from lamplighter.sandbox.gauge import Pages
 from lamplighter.sandbox.sizes import Limits
 
 MB = 1 << 20
@@ -128,13 +130,32 @@ class Cgroup:
                     _UNLIMITED[hierarchy.version],
                 )
 
-    def memory_gauge(self) -> int | None:
-        """A descriptor to read the most memory used so far from, in bytes (v2 before Linux 5.19: used now)."""
+    def memory_gauge(self, anew: bool = True) -> int | None:
+        """A descriptor to read the most memory used so far from, in bytes (v2 before Linux 5.19: used now). anew: v2
+        from Linux 6.12 on, not what was used before now."""
         for name in ("memory.max_usage_in_bytes", "memory.peak", "memory.current"):
             path = self._file("memory", name)
+            if path and anew and name == "memory.peak":
+                return _from_now_on(path)
             if path:
-                return _from_now_on(path) if name == "memory.peak" else os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         return None
+
+    def memory_pages(self) -> int | None:
+        """A descriptor to read what the memory is used for from (gauge.Pages)."""
+        path = self._file("memory", "memory.stat")
+        return path and os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def memory_seen(self, by_kind: bool) -> tuple[int, tuple[int, int] | None] | None:
+        """The most memory used so far in bytes; and if wanted what files on a disk have of it now, and all else."""
+        gauge, pages = self.memory_gauge(anew=False), self.memory_pages() if by_kind else None
+        if gauge is None:
+            return None
+        try:
+            now = None if pages is None else Pages.of(os.pread(pages, 4096, 0))
+            return int(os.pread(gauge, 32, 0)), now and (now.files, now.others)
+        finally:
+            close_all([gauge] if pages is None else [gauge, pages])
 
     def ran_out(self) -> bool:
         """Whether the kernel ever killed a process in it for want of memory."""

@@ -19,6 +19,7 @@ from lamplighter.model.command import Command
 from lamplighter.sandbox.channel import Channel, Malformed, close_all
 from lamplighter.sandbox.contract import Isolation, Sandbox, SandboxError, SandboxSpec
 from lamplighter.sandbox.freezer import Freezing
+from lamplighter.sandbox.gauge import Pages
 from lamplighter.sandbox.handle import END_DEADLINE, START_DEADLINE, ServerSandbox
 from lamplighter.sandbox.messages import Configuration, configuration_body
 from lamplighter.sandbox.remedies import remedy
@@ -230,7 +231,9 @@ class ServerSandboxes:
                 sandbox.held(body["reason"])
             case "ended" if sandbox:
                 del self._sandboxes[body["id"]]
-                sandbox.gone(body.get("reason"), body["keeps_tmp"])
+                memory = body.get("memory")
+                seen = memory and (memory[0], memory[1] and Pages(*memory[1]))
+                sandbox.gone(body.get("reason"), body["keeps_tmp"], seen)
             case _:
                 pass  # about a sandbox that was ended meanwhile
 

@@ -16,6 +16,7 @@ from lamplighter.sandbox.cgroup import cpu_quota
 from lamplighter.sandbox.channel import Channel, Malformed, close_all
 from lamplighter.sandbox.contract import Exit, Isolation, SandboxError, SandboxSpec, Unfit
 from lamplighter.sandbox.freezer import Freezer, Freezing
+from lamplighter.sandbox.gauge import MemoryGauge, Pages
 from lamplighter.sandbox.remedies import remedy
 from lamplighter.sandbox.sizes import limits
 
@@ -57,7 +58,7 @@ class ServerSandbox:
         self._running: asyncio.Future[socket.socket] = loop.create_future()
         self._made: asyncio.Future[None] = loop.create_future()  # the server has done its part
         self._gone: asyncio.Future[None] = loop.create_future()  # the server has taken it down
-        self._gauge = -1
+        self._gauge: MemoryGauge | None = None
         self._sockets: deque[asyncio.Future[socket.socket]] = deque()  # asked for
         self._cpu: tuple[int, Literal[1, 2]] | None = None
         self._freezer: Freezer | None = None
@@ -68,12 +69,14 @@ class ServerSandbox:
         self.runtime_api: socket.socket
 
     def memory_peak(self) -> int | None:
-        """Bytes; after the end, as of the end. Files written to /tmp count too. To a copy, its template's do as well:
-        what it has not changed of them it shares."""
-        if self._gauge >= 0:
+        """Bytes; after the end, as of the end. Files written to a /tmp in memory count too. To a copy, its template's
+        do as well: what it has not changed of them it shares."""
+        if self._gauge is not None:
             with contextlib.suppress(OSError, ValueError):  # ENODEV: its cgroup is gone
+                self._gauge.look()
+            if self._gauge.peak is not None:
                 shared = self._template.memory_peak() if self._template is not None else None
-                self._peak = max(self._peak or 0, int(os.pread(self._gauge, 32, 0)) + (shared or 0))
+                self._peak = max(self._peak or 0, self._gauge.peak + (shared or 0))
         return self._peak
 
     def limit_cpu(self, limited: bool = True) -> None:
@@ -220,7 +223,7 @@ class ServerSandbox:
     def made(self, body: dict[str, Any], descriptors: list[int]) -> None:
         """The server has made the cgroups and passed the rest on."""
         if body["gauge"]:
-            self._gauge = descriptors.pop(0)
+            self._gauge = MemoryGauge(descriptors.pop(0), descriptors.pop(0) if body["pages"] else -1)
         if body["cpu"]:
             self._cpu = descriptors.pop(0), body["cpu"]
         if body["freezer"]:
@@ -236,9 +239,13 @@ class ServerSandbox:
                 future.set_exception(SandboxError(text))
                 future.exception()  # one of the two is looked at, by `open`
 
-    def gone(self, reason: str | None = None, keeps_tmp: bool = False) -> None:
-        """The server has taken it down."""
+    def gone(
+        self, reason: str | None = None, keeps_tmp: bool = False, memory: tuple[int, Pages | None] | None = None
+    ) -> None:
+        """The server has taken it down. memory: what it saw of it last, which nobody else may have had the time to."""
         self.keeps_tmp = keeps_tmp
+        if memory is not None and self._gauge is not None:
+            self._gauge.note(*memory)
         self.thaw()  # if it is the server that is gone, nobody else will
         self.held("it is gone")
         self._on_status()  # what it said last may still be on its way up here, and is more to the point
@@ -330,11 +337,13 @@ class ServerSandbox:
         for asked in self._sockets:
             asked.cancel()
         outputs = (self.output, self.frames, self.extension_output)
-        for descriptor in (*outputs, self._gauge, self._cpu[0] if self._cpu else -1):
+        for descriptor in (*outputs, self._cpu[0] if self._cpu else -1):
             if descriptor >= 0:
                 os.close(descriptor)
-        self.output = self.frames = self.extension_output = self._gauge = -1
+        self.output = self.frames = self.extension_output = -1
         self._cpu = None
+        if self._gauge is not None:
+            self._gauge.close()
         if self._freezer is not None:
             self._freezer.close()
             self._freezer = None

@@ -3,6 +3,7 @@
 A slot is a user id and a host name. Nobody else gets it before all that its user left behind is gone.
 """
 
+import contextlib
 import errno
 from collections import deque
 from dataclasses import dataclass
@@ -34,6 +35,11 @@ class Record:
     copied: bool = False  # of a template
     memory_size: int = 0  # of a template, and the next
     ephemeral_storage: int = 0
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether what is in its /tmp is no memory."""
+        return self.tmp is not None and not self.tmp.in_memory
 
 
 class Records:
@@ -98,6 +104,16 @@ class Records:
         record.id = name
         self._numbers[name] = record.number
 
+    def memory(self, number: int) -> tuple[int, tuple[int, int] | None] | None:
+        """The most used in bytes, and what files on a disk and all else have of it now, unless all counts. None: nobody
+        wants to know, or nobody knows."""
+        record = self._by_number.get(number)
+        if record is None or record.id is None:
+            return None
+        with contextlib.suppress(OSError, ValueError):
+            return record.cgroup.memory_seen(record.on_disk)
+        return None
+
     def remove(self, number: int) -> Record | None:
         """A sandbox is gone: give back what it had, but not yet what the next one of its environment may get. None:
         it was so before. A copy ends with its template's fork server, and once more when its process has."""
@@ -106,7 +122,7 @@ class Records:
             return None
         if record.orders is not None:
             record.orders.close()
-        if record.tmp is None or not record.tmp.in_memory:
+        if record.tmp is None or record.on_disk:
             self._leave(record.cgroup)
         if record.id is None:
             record.line.remove(record)

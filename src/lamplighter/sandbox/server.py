@@ -244,11 +244,16 @@ class Server:
 
     def _started(self, record: Record) -> None:
         gauge, cpu, freezer = record.cgroup.memory_gauge(), record.cgroup.cpu_control(), record.cgroup.freezer()
-        told = {"gauge": gauge is not None, "cpu": cpu and cpu[1], "freezer": freezer and freezer[1]}
-        self._channel.send(
-            {"type": "started", "id": record.id, **told},
-            [*([] if gauge is None else [gauge]), *([cpu[0]] if cpu else []), *([freezer[0]] if freezer else [])],
-        )
+        pages = record.cgroup.memory_pages() if gauge is not None and record.on_disk else None
+        told = {
+            "gauge": gauge is not None,
+            "pages": pages is not None,
+            "cpu": cpu and cpu[1],
+            "freezer": freezer and freezer[1],
+        }
+        made = (gauge, pages, cpu and cpu[0], freezer and freezer[0])
+        handed = [descriptor for descriptor in made if descriptor is not None]
+        self._channel.send({"type": "started", "id": record.id, **told}, handed)
         self._lines.refill_soon(None if record.copied else record.home.runtime)
 
     def _refusal(self, asked: Start, kept: Kept | None) -> str | None:
@@ -333,12 +338,14 @@ class Server:
     def _ended(self, number: int, reason: str | None = None) -> None:
         """A sandbox is gone: give its resources back, and tell the service if it knew it."""
         self._templates.forget(number)
+        memory = self._records.memory(number)
         record = self._records.remove(number)
         if record is None:
             return
         keeps_tmp = self._records.keep(record)
         if record.id is not None:
-            self._channel.send({"type": "ended", "id": record.id, "reason": reason, "keeps_tmp": keeps_tmp})
+            told = {"reason": reason, "keeps_tmp": keeps_tmp, "memory": memory}
+            self._channel.send({"type": "ended", "id": record.id, **told})
 
 
 def _passed(due: float | None) -> bool:

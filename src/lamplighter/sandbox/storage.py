@@ -157,6 +157,8 @@ def run(server: int, directory: str) -> NoReturn:
             disk = Disk(directory)
         except OSError as error:
             channel.send({"unable": _text(error)})
+            while channel.receive():  # with a request unread at our end, what we have said would be lost
+                pass
         else:
             Storage(channel, disk).serve()
         os._exit(0)  # whatever a maker still waits for

@@ -7,7 +7,7 @@ from typing import Literal
 IsolationChoice = Literal["auto", "full", "user", "none"]
 MissingRuntimes = Literal["refuse", "accept"]
 Network = Literal["none", "internet"]
-Tmp = Literal["disk", "memory"]
+Tmp = Literal["auto", "disk", "memory"]
 FunctionApi = Literal["invoke", "all", "off"]
 LogFormat = Literal["console", "json"]
 LogLevel = Literal["debug", "info", "warning", "error"]

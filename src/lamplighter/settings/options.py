@@ -176,7 +176,7 @@ OPTIONS = (
         "|".join(get_args(Tmp)),
         "memory",
         "Where /tmp of functions is: on the disk of the data directory, as isolation full can have it, or in memory, "
-        "where it counts as the function's.",
+        "where it counts as the function's; auto takes the disk where it can.",
         values.choice(get_args(Tmp)),
     ),
     Option(
