@@ -34,6 +34,7 @@ from lamplighter.store.events import SqliteEventQueue
 from lamplighter.worker.contract import TooLate, WorkerError
 
 SPEED = 200
+WHOLE = "."  # the last word of a line
 PATIENCE = 100.0  # seconds, for what a busy machine may take
 LETTERS = "arn:aws:sqs:us-east-1:000000000000:letters"
 RECORDS = {side: f"arn:aws:sqs:us-east-1:000000000000:{side}" for side in ("OnSuccess", "OnFailure")}
@@ -47,13 +48,14 @@ RULES = {
 
 
 class Lines:
-    """A file of lines that survive the death of whoever wrote them."""
+    """A file of lines that survive the death of whoever wrote them. A kill can cut one short where a page of the file
+    ends: what begins a line of its own and lacks the mark of the end was never written."""
 
     def __init__(self, path: Path) -> None:
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 
     def add(self, *words: object) -> None:
-        os.write(self._file, (" ".join(map(str, words)) + "\n").encode())
+        os.write(self._file, f"\n{' '.join(map(str, words))} {WHOLE}\n".encode())
 
 
 class FastClock:
@@ -165,7 +167,7 @@ def wait_for_lines(path: Path, more: int, life: int) -> None:
     """Until a life has accepted so many events, however busy the machine is."""
 
     def size() -> int:
-        return path.read_bytes().count(b"\n") if path.exists() else 0
+        return path.read_bytes().count(f" {WHOLE}\n".encode()) if path.exists() else 0
 
     wanted, deadline = size() + more, time.monotonic() + PATIENCE
     while size() < wanted:

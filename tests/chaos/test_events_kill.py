@@ -36,7 +36,9 @@ AGE = {"brief": 100.0, "away": 150.0}  # seconds
 
 
 def lines(path: Path) -> list[list[str]]:
-    return [line.split() for line in path.read_text().splitlines()]
+    """See events_worker.Lines."""
+    words = [line.split() for line in path.read_text().splitlines()]
+    return [line[:-1] for line in words if line and line[-1] == "."]
 
 
 @pytest.mark.parametrize("seed", range(2))
