@@ -108,9 +108,7 @@ class Meter(Loop):
         if usage.source == "async" and (chunks := chunks_of(usage)):
             counter.requests += chunks
             counter.chunks += chunks
-        if not counter.dirty:
-            counter.dirty = True
-            self._dirty.append(counter)
+        self._changed(counter)
 
     def _runs(self, usage: Runs) -> None:
         function = usage.function
@@ -121,9 +119,7 @@ class Meter(Loop):
         counter.billed += time
         counter.memory += time * function.memory_size
         counter.storage += time * max(0, function.ephemeral_storage - INCLUDED_STORAGE)
-        if not counter.dirty:
-            counter.dirty = True
-            self._dirty.append(counter)
+        self._changed(counter)
 
     def _other(self, usage: Initialized | Provisioned | Restored | Cached) -> None:
         function = usage.function
@@ -146,6 +142,9 @@ class Meter(Loop):
             counter.unnamed += time
             counter.memory += time * function.memory_size
             counter.storage += time * max(0, function.ephemeral_storage - INCLUDED_STORAGE)
+        self._changed(counter)
+
+    def _changed(self, counter: _Counter) -> None:
         if not counter.dirty:
             counter.dirty = True
             self._dirty.append(counter)
