@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import lamplighter.runtimes
+from support.callers import until
 from support.python_corpus import Session
 from support.runtime_api import Request, RuntimeApi
 
@@ -86,6 +87,7 @@ def run(session: Session, root: Path, command: list[str], api: RuntimeApi) -> tu
             if not session.ends:
                 assert api.idle.wait(DEADLINE), "the runtime did not answer all invocations"
                 if session.terminate:
+                    until(lambda: _waits(process.pid), "the runtime waits for the next invocation")
                     process.send_signal(signal.SIGTERM)
             if session.ends or session.terminate:
                 process.wait(DEADLINE)
@@ -94,6 +96,12 @@ def run(session: Session, root: Path, command: list[str], api: RuntimeApi) -> tu
             process.wait(DEADLINE)
         output.seek(0)
         return (process.returncode if session.ends or session.terminate else 0), output.read()
+
+
+def _waits(pid: int) -> bool:
+    """awslambdaric asks for the next invocation in a thread: a signal that comes before the main thread waits for that
+    thread makes it wait for ever."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "S"
 
 
 def _variables(session: Session, root: Path, address: str) -> dict[str, str]:
