@@ -14,6 +14,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from lamplighter.cli.console import for_tables
 from lamplighter.cli.options import Misuse, Refusal, settings_of
 from lamplighter.cli.owner import Flags, Owner, elsewhere, service_options, without_endpoint
 from lamplighter.model.clock import SystemClock
@@ -71,7 +72,7 @@ def bill(
     elif form == "csv":
         click.echo(_as_csv(made, by), nl=False)
     else:
-        _show(made, name, by, Console(highlight=False, markup=False))
+        _show(made, name, by, for_tables())
 
 
 def _used(flags: Flags, month: str, tagged: bool) -> Used:

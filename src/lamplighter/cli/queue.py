@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import click
-from rich.console import Console
 from rich.table import Table
 
+from lamplighter.cli.console import for_tables
 from lamplighter.cli.options import Refusal, settings_of
 from lamplighter.cli.owner import Flags, Owner, elsewhere, service_options, without_endpoint
 from lamplighter.model.clock import SystemClock
@@ -41,7 +41,7 @@ def queue(as_json: bool, **flags: str | None) -> None:
     if as_json:
         click.echo(json.dumps([_as_json(counts, found, now) for counts in found.counts], indent=2))
         return
-    console = Console(highlight=False, markup=False)
+    console = for_tables()
     if not found.counts:
         console.print("No event waits, and none has died.")
         return

@@ -6,6 +6,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from lamplighter.cli.console import for_tables
 from lamplighter.cli.options import Refusal
 from lamplighter.runtimes import catalogue
 from lamplighter.runtimes import install as installing
@@ -45,7 +46,7 @@ def runtimes(context: click.Context, everything: bool, names: bool) -> None:
         for name, known in catalogue.RUNTIMES.items():
             if name not in found and known.state != "retired":
                 table.add_row(name, "not here", catalogue.remedy(name))
-    Console(highlight=False, markup=False).print(table)
+    for_tables().print(table)
 
 
 @runtimes.command(short_help="Install the interpreter of a runtime.")

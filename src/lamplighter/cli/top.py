@@ -7,11 +7,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final, cast
 
 import click
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from lamplighter.cli.console import for_tables
 from lamplighter.cli.owner import Owner, owner_of, service_options
 from lamplighter.telemetry.activity import percentile
 
@@ -21,7 +22,6 @@ RATES: Final = ("invocations", "errors", "throttles", "cold_starts")
 STAGES: Final = ("starting", "ready", "busy")
 COLUMNS: Final = (*STAGES, "in flight", "/s", "errors", "throttled", "cold", "p50", "p99", "memory", "queued")
 SHOWN: Final = 50  # functions in the table
-WIDE: Final = 140  # columns that the table needs
 NAME: Final = 12  # columns of names that are left to them on a narrow terminal
 
 State = Mapping[str, Any]
@@ -65,9 +65,7 @@ def top(once: bool, interval: float, form: str, **flags: str | None) -> None:
                 click.echo(json.dumps(look))
                 if once:
                     return
-        console = Console(highlight=False, markup=False)
-        if not console.is_terminal:
-            console.width = max(console.width, WIDE)  # a file has room, and whoever reads it wants the figures whole
+        console = for_tables()
         if once or not console.is_terminal:
             console.print(shown(next(looks)))
             return
