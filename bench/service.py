@@ -26,6 +26,7 @@ from bench.program import Program, Unavailable
 
 READY = r"Lamplighter is ready at http://127\.0\.0\.1:(\d+)"
 COMMAND = (sys.executable, "-m", "lamplighter")
+ROOM = ("--account-concurrency", "10000")  # whose request rate, ten times that, no load here comes to
 WHOLE_CPU = 1769  # MB: what AWS gives one CPU to, and so do we
 PYTHON = f"python{sys.version_info.major}.{sys.version_info.minor}"  # the floor's runtimes are of the same
 ROLE = "arn:aws:iam::000000000000:role/bench"
@@ -136,7 +137,7 @@ def service(*options: str) -> Generator[Service]:
 @contextmanager
 def service_on(data: str, *options: str, heard: Callable[[str], None] = lambda line: None) -> Generator[Service]:
     """Started on a free port and this data directory, which stays. `heard`: is given every line of its log."""
-    command = [*COMMAND, "serve", "--port", "0", "--data-dir", data, *options]
+    command = [*COMMAND, "serve", "--port", "0", "--data-dir", data, *ROOM, *options]
     with Program(command, READY, heard=heard) as program:
         yield Service(program, data)
 
