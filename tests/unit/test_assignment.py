@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable
 
 import pytest
@@ -145,6 +146,36 @@ async def test_one_that_does_not_come_free_is_not_waited_for() -> None:
     assert other is not environment
     await bench.done(again, other)
     environment.settle()
+    await bench.assignment.close()
+
+
+@story
+async def test_who_waits_for_one_about_to_be_free_waits_as_long_as_a_start_takes_and_starts_none_for_others() -> None:
+    bench = Bench(at_once=False)
+    first = asyncio.create_task(bench.call())
+    await until(lambda: bench.workers.starting, "a cold start")
+    bench.clock.move(3600.0)  # it took an hour: waiting for one in sight is worth all the time there may be
+    bench.workers.finish()
+    await until(lambda: bench.workers.environments and bench.workers.environments[0].busy, "the first runs")
+    environment = bench.workers.environments[0]
+    environment.answer(lingers=True)
+    await first
+    again, other = asyncio.create_task(bench.call()), asyncio.create_task(bench.call())
+    await until(lambda: len(bench.workers.starting) == 1, "one is in sight, so one of two is started for")
+    begun = time.monotonic()
+    await until(lambda: len(bench.workers.starting) == 2, "the other in the end")
+    assert time.monotonic() - begun > 0.05
+    environment.settle()
+    await until(lambda: environment.busy, "one of them has what came free")
+    environment.answer()
+    await again
+    bench.workers.finish()
+    bench.workers.finish()
+    await until(lambda: len(bench.workers.environments) == 3, "both have come")
+    for each in bench.workers.environments:
+        if each.busy:
+            each.answer()
+    await other
     await bench.assignment.close()
 
 

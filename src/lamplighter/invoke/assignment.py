@@ -28,7 +28,9 @@ from lamplighter.worker.contract import Environment, WorkerError, Workers
 
 IDLE_LIMIT = 600.0  # seconds that an environment is kept without an invocation (AWS: 5 to 15 minutes)
 AGE_LIMIT = 7200.0  # seconds after which an environment takes no more invocations (AWS: some two hours)
-_HESITATE = 0.005  # seconds to wait for an environment that has answered and is about to be free, before starting one
+# Seconds to wait for an environment that has answered and is about to be free, before another one is started: as long
+# as the last start took, since who waits that long and then starts one has lost no more than as much again.
+_HESITATE = (0.005, 0.1)
 _SWEEP = 15.0  # seconds between looks at idle environments
 _RETRY = 1.0  # seconds until who was throttled for a lack of memory or growth may try again
 _CLOSE_LIMIT = 30.0  # seconds
@@ -194,10 +196,10 @@ class InProcessAssignment:
         while True:
             waiter: asyncio.Future[Environment] = loop.create_future()
             pool.waiting.append(waiter)
-            if pool.finishing >= len(pool.waiting):
-                loop.call_later(_HESITATE, self._start_missing, pool)
-            else:
-                self._start_missing(pool)
+            self._start_missing(pool)
+            if pool.starting < len(pool.waiting):
+                least, most = _HESITATE
+                loop.call_later(min(max(pool.start_took, least), most), self._start_overdue, pool, waiter)
             try:
                 environment = await waiter
             except asyncio.CancelledError:
@@ -275,13 +277,22 @@ class InProcessAssignment:
 
     def _start_missing(self, pool: Pool) -> None:
         """As many as there are invocations without any in sight."""
-        while pool.starting < len(pool.waiting):
+        self._start_up_to(pool, len(pool.waiting) - pool.finishing)
+
+    def _start_overdue(self, pool: Pool, waiter: asyncio.Future[Environment]) -> None:
+        """For one that has waited in vain for one in sight, and for those before it."""
+        if waiter in pool.waiting:
+            self._start_up_to(pool, pool.waiting.index(waiter) + 1)
+
+    def _start_up_to(self, pool: Pool, wanted: int) -> None:
+        while pool.starting < wanted:
             pool.starting += 1
             self._starting += 1
             pool.share.grow(self._clock.monotonic())
             self._own(self._start(pool))
 
     async def _start(self, pool: Pool) -> None:
+        begun = self._clock.monotonic()
         try:
             environment = await self._workers.start(pool.function)
         except Exception as error:  # whatever it is, it must reach the invocation, which would else wait for ever
@@ -290,6 +301,7 @@ class InProcessAssignment:
                 self._fail_one(pool, error)
             self._forget_if_unused(pool)
         else:
+            pool.start_took = self._clock.monotonic() - begun
             self._started(pool)
             self._keep(pool, environment)
 

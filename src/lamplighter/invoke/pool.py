@@ -24,6 +24,7 @@ class Pool:
         "key",
         "retired",
         "share",
+        "start_took",
         "starting",
         "waiting",
     )
@@ -36,6 +37,7 @@ class Pool:
         self.finishing = 0  # of these: answered, but their phase is not over
         self.waiting: deque[asyncio.Future[Environment]] = deque()  # of these: without an environment; oldest first
         self.starting = 0  # environments on their way
+        self.start_took = 0.0  # seconds, the last of them
         self.idle: list[tuple[Environment, float]] = []  # with the time since when; the most recently used last
         self.ahead: Ahead | None = None  # what is provisioned, if anything is
         self.retired = False  # no longer current: nothing is kept
