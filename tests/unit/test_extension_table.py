@@ -170,6 +170,47 @@ def test_an_error_needs_its_type_and_is_heard_once() -> None:
     assert [extension.error_type for extension in caller.heard.failed] == ["My.Reason"]
 
 
+def test_refusals_are_in_the_words_of_awss_emulator() -> None:
+    """Of its handlers and states, as published; the identifier stands for itself."""
+    caller = Caller("a", "b")
+
+    def words(path: str, body: bytes = b"{}", **head: str) -> tuple[str, str]:
+        _, _, told = caller.call(path, body, **{f"lambda_extension_{name}": value for name, value in head.items()})
+        return told["errorType"].removeprefix("Extension."), told["errorMessage"]
+
+    out_of_turn = "State transition from {} to {} failed for extension {}. Error: State transition is not allowed"
+    other = b'{"events":["OTHER"]}'
+    assert words("register", name="") == ("InvalidExtensionName", "Empty extension name")
+    assert words("register", other, name="a") == ("InvalidEventType", "OTHER: ErrorInvalidEventType")
+    assert words("register", b'{"events":["SHUTDOWN"]}', name="inner") == (
+        "InvalidEventType", "SHUTDOWN: ShutdownEventNotSupportedForInternalExtension",
+    )  # fmt: skip
+    assert words("event/next") == ("MissingExtensionIdentifier", "Missing Lambda-Extension-Identifier header")
+    stranger = "00000000-0000-0000-0000-000000000000"
+    unknown = "UnknownExtensionIdentifier"
+    assert words("event/next", identifier=stranger) == (unknown, f"Unknown extension {stranger}")
+    assert words("exit/error", identifier=stranger) == (unknown, "Unknown Lambda-Extension-Identifier")
+    a, inner = caller.register("a", "INVOKE"), caller.register("inner", "INVOKE")
+    state = "InvalidExtensionState"
+    assert words("register", name="a") == (state, out_of_turn.format("Registered", "Registered", "a"))
+    assert words("register", name="inner") == (state, "Extension with this name already registered")
+    missing = ("MissingHeader", "Lambda-Extension-Function-Error-Type not found")
+    assert words("init/error", identifier=a) == words("exit/error", identifier=inner) == missing
+    assert caller.call("event/next", lambda_extension_identifier=a) is None
+    late = {"identifier": a, "function_error_type": "My.Reason"}
+    assert words("init/error", **late) == (state, out_of_turn.format("Ready", "InitError", a))
+    caller.call("exit/error", lambda_extension_identifier=a, lambda_extension_function_error_type="My.Reason")
+    assert words("event/next", identifier=a) == (state, out_of_turn.format("ExitError", "Ready", a))
+    late["identifier"] = b = caller.register("b")
+    caller.call("init/error", lambda_extension_identifier=b, lambda_extension_function_error_type="My.Reason")
+    assert words("exit/error", **late) == (state, out_of_turn.format("InitError", "Exited", b))
+    for number in range(LIMIT - 3):
+        caller.register(f"inner{number}")
+    assert words("register", name="more") == ("TooManyExtensions", "Extension limit (10) reached")
+    caller.api.table.open = False
+    assert words("register", name="late") == ("RegistrationClosed", "Extension registration closed already")
+
+
 def test_an_event_waits_for_its_extension_and_goes_to_those_who_asked_for_its_kind() -> None:
     caller = Caller("a", "b")
     a, b = caller.register("a", "INVOKE", "SHUTDOWN"), caller.register("b")

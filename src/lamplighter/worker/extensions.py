@@ -67,7 +67,7 @@ _WANTED = {
     Signal.ASKED: "Ready",
     Signal.GIVEN: "Running",
     Signal.INIT_ERROR: "InitError",
-    Signal.EXIT_ERROR: "ExitError",
+    Signal.EXIT_ERROR: "Exited",
 }
 
 
@@ -92,8 +92,9 @@ class Extension:
         """Raises Refused for what is out of turn."""
         after = NEXT.get((self.state, signal))
         if after is None:
+            called = self.name if signal is Signal.REGISTERED else self.identifier
             message = (
-                f"State transition from {self.shown} to {_WANTED[signal]} failed for extension {self.name}. "
+                f"State transition from {self.shown} to {_WANTED[signal]} failed for extension {called}. "
                 "Error: State transition is not allowed"
             )
             raise Refused(403, "Extension.InvalidExtensionState", message)
@@ -125,19 +126,25 @@ class Extensions:
         return all(extension.state is State.READY for extension in self._by_name.values())
 
     def register(self, name: str, events: list[str]) -> Extension:
-        """Raises Refused."""
-        if not name or len(name) > NAME_LIMIT or not name.isprintable():
-            raise Refused(403, "Extension.InvalidExtensionName", "Extension name is missing or invalid")
+        """Raises Refused, in the order and the words of AWS's Runtime Interface Emulator."""
+        if not name:
+            raise Refused(403, "Extension.InvalidExtensionName", "Empty extension name")
+        if len(name) > NAME_LIMIT or not name.isprintable():
+            raise Refused(403, "Extension.InvalidExtensionName", "Invalid extension name")
         extension = self._by_name.get(name)
+        internal = extension is None or not extension.external
+        for event in events:
+            if event not in (INVOKE, SHUTDOWN):
+                raise Refused(403, "Extension.InvalidEventType", f"{event[:64]}: ErrorInvalidEventType")
+            if internal and event == SHUTDOWN:
+                message = "SHUTDOWN: ShutdownEventNotSupportedForInternalExtension"
+                raise Refused(403, "Extension.InvalidEventType", message)
         if not self.open:
             raise Refused(403, "Extension.RegistrationClosed", "Extension registration closed already")
         if extension is not None and extension.state is not State.STARTED:
+            if internal:
+                raise Refused(403, "Extension.InvalidExtensionState", "Extension with this name already registered")
             extension.follow(Signal.REGISTERED)  # out of turn: it has registered before
-        for event in events:
-            if event not in (INVOKE, SHUTDOWN):
-                raise Refused(403, "Extension.InvalidEventType", f"{event[:64]}: event type is not known")
-        if extension is None and SHUTDOWN in events:
-            raise Refused(403, "Extension.InvalidEventType", "SHUTDOWN: event is not for internal extensions")
         if len(self._by_identifier) >= LIMIT:
             raise Refused(403, "Extension.TooManyExtensions", f"Extension limit ({LIMIT}) reached")
         if extension is None:
@@ -148,13 +155,13 @@ class Extensions:
         self._by_identifier[extension.identifier] = extension
         return extension
 
-    def get(self, identifier: str) -> Extension:
-        """The one that names itself by it. Raises Refused."""
+    def get(self, identifier: str, unknown: str = "Unknown extension {}") -> Extension:
+        """The one that names itself by it. `unknown`: the words for a stranger. Raises Refused."""
         if not identifier:
             raise Refused(403, "Extension.MissingExtensionIdentifier", "Missing Lambda-Extension-Identifier header")
         extension = self._by_identifier.get(identifier)
         if extension is None:
-            raise Refused(403, UNKNOWN, "Unknown extension " + identifier[:64])
+            raise Refused(403, UNKNOWN, unknown.format(identifier[:64]))
         return extension
 
     def named(self, name: str) -> Extension:

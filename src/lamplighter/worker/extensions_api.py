@@ -69,10 +69,11 @@ class ExtensionsApi:
         try:
             if url == _REGISTER:
                 return self._register(named, body)
-            extension = self.table.get(named.get("lambda-extension-identifier", ""))
+            identifier = named.get("lambda-extension-identifier", "")
             if url == _NEXT:
-                self._next(connection, extension)
+                self._next(connection, self.table.get(identifier))
                 return None
+            extension = self.table.get(identifier, "Unknown Lambda-Extension-Identifier")
             return self._error(extension, _ERRORS[url], named)
         except Refused as refused:
             told = {"errorMessage": refused.message, "errorType": refused.error_type}
@@ -143,7 +144,7 @@ class ExtensionsApi:
     def _error(self, extension: Extension, signal: Signal, headers: Mapping[str, str]) -> bytes:
         error_type = headers.get("lambda-extension-function-error-type", "")
         if not error_type:
-            message = "Lambda-Extension-Function-Error-Type header is missing"
+            message = "Lambda-Extension-Function-Error-Type not found"
             raise Refused(403, "Extension.MissingHeader", message)
         extension.follow(signal)
         extension.error_type = error_type[:_ERROR_TYPE_LIMIT]
