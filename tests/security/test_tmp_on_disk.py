@@ -4,10 +4,12 @@ disk."""
 import asyncio
 import contextlib
 import errno
+import itertools
 import os
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Generator
 from pathlib import Path
 
@@ -20,7 +22,7 @@ from lamplighter.sandbox.disk import MB, Disk, Room
 from lamplighter.sandbox.stock import FEWEST, READY
 from lamplighter.sandbox.storage import LITTLE, MOST_RESERVED, NAME, RESERVE, allowance
 from lamplighter.sandbox.tmp import attach, detach
-from support.sandbox_server import Bench, children, serving, story, until
+from support.sandbox_server import DEADLINE, Bench, children, serving, story, until
 
 pytestmark = pytest.mark.root
 _FILL = """
@@ -165,6 +167,24 @@ async def test_kill_9_leaves_nothing_on_the_disk_and_functions_go_on_without_it(
 
 
 @story
+async def test_kill_9_while_a_file_system_is_made_leaves_no_process_behind() -> None:
+    async with serving("full", storage=True) as bench:
+        await until(lambda: _devices(bench) == FEWEST, "those that are ready are there")
+        storage = _storage(bench)
+        watch = asyncio.create_task(asyncio.to_thread(_stop_a_maker, storage))
+        sizes = itertools.count(513)
+        while not watch.done():
+            making = asyncio.create_task(bench.guest(ephemeral_storage=next(sizes)))
+            await asyncio.wait([watch, making], return_when=asyncio.FIRST_COMPLETED)
+        maker = watch.result()
+        os.kill(storage, signal.SIGKILL)
+        await until(lambda: maker in children(bench.server), "it is an orphan")
+        os.kill(maker, signal.SIGCONT)
+        await until(lambda: {storage, maker}.isdisjoint(children(bench.server)), "both have been reaped")
+        assert await (await making).run("result = 1") == 1
+
+
+@story
 async def test_nothing_but_files_can_be_had_from_it() -> None:
     async with serving("full", storage=True) as bench:
         guest = await bench.guest()
@@ -290,6 +310,19 @@ def _storages(bench: Bench) -> list[int]:
         with contextlib.suppress(OSError):
             found += [pid] * (Path(f"/proc/{pid}/comm").read_text().strip() == NAME)
     return found
+
+
+def _stop_a_maker(storage: int) -> int:
+    """The next mkfs that it starts, a matter of milliseconds, so this looks without a pause."""
+    deadline = time.monotonic() + DEADLINE
+    while time.monotonic() < deadline:
+        for task in Path(f"/proc/{storage}/task").iterdir():
+            for child in (task / "children").read_text().split():
+                with contextlib.suppress(OSError):  # it was quicker
+                    if Path(f"/proc/{child}/comm").read_text() == "mkfs.ext4\n":
+                        os.kill(int(child), signal.SIGSTOP)
+                        return int(child)
+    raise AssertionError("none was made")
 
 
 def _devices(bench: Bench) -> int:

@@ -69,9 +69,8 @@ class Stock:
         self.unable: str | None = None  # why none could be made, when this was tried last
         self.scarce = False  # the disk has so little left that functions may write less than they asked for
         self.gone = False  # its process died, which another may not
-        self._pid = pid
+        self.pid = pid
         self._process = os.pidfd_open(pid)
-        self._dead = False
         self._shelves = {USUAL: Shelf()}
         self._ended = False
 
@@ -165,27 +164,26 @@ class Stock:
 
     @property
     def dead(self) -> bool:
-        if not self._dead and os.waitpid(self._pid, os.WNOHANG)[0]:
-            self._dead = True
-            os.close(self._process)
-        return self._dead
+        return self._ends_within(0)
 
     def close(self) -> None:
-        """All of them have been dropped."""
+        """All of them have been dropped, or it is dead."""
         self.end()
-        if self.dead:
-            return
+        if not self._ends_within(_CLOSING):
+            self._kill()
+            self._ends_within(None)
+        with contextlib.suppress(ChildProcessError):  # reaped with its group
+            os.waitpid(self.pid, 0)
+        os.close(self._process)
+
+    def _ends_within(self, seconds: float | None) -> bool:
         waiting = select.poll()
         waiting.register(self._process, select.POLLIN)
-        if not waiting.poll(_CLOSING * 1000):
-            self._kill()
-            waiting.poll()
-        assert self.dead
+        return bool(waiting.poll(None if seconds is None else seconds * 1000))
 
     def _kill(self) -> None:
-        if not self.dead:
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self._process, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._process, signal.SIGKILL)
 
     def end(self) -> None:
         if self._ended:

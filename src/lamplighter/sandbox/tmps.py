@@ -46,7 +46,7 @@ class Notices:
 
 class Tmps:
     """start: begins a start that has waited; takes of the descriptors what it wants. tell: sends to the service.
-    dying: takes the pids of children that end by themselves."""
+    dying: takes what `waitpid` calls children that end by themselves."""
 
     def __init__(
         self,
@@ -151,6 +151,7 @@ class Tmps:
 
     def lost(self, stock: Stock) -> None:
         stock.lose()
+        self._dying.append(-stock.pid)  # its group: an mkfs that it waited for is our child now
         self._again_at = time.monotonic() + AGAIN if stock.gone else None
         self.go_on()
 
@@ -162,6 +163,7 @@ class Tmps:
             self._again_at = time.monotonic() + AGAIN
             return None
         self._again_at = None
+        self.stock.close()
         self.stock = Stock.launch(self._told.storage)
         return self.stock
 
