@@ -171,6 +171,7 @@ async def _parts(
                 running.worker,
                 running.limits,
                 settings.account_concurrency,
+                sandboxes.tmps,
                 lag,
                 waiting(stores),
                 clock,

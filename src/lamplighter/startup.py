@@ -89,10 +89,8 @@ def say_what_does_not_hold(isolation: Isolation, controllers: Set[str]) -> None:
 
 def check_tmp(settings: Settings, isolation: Isolation) -> None:
     """Who asks for /tmp on the disk by name starts with nothing less; `auto` says in the log what it is given."""
-    if settings.tmp == "disk":
-        reason = disk_for_tmp(settings.data_dir) if isolation == "full" else f"it takes isolation full, not {isolation}"
-        if reason:
-            raise StartupError(f"/tmp of functions can't be on the disk: {reason}; or choose --tmp auto.")
+    if settings.tmp == "disk" and (reason := disk_for_tmp(settings.data_dir, isolation)):
+        raise StartupError(f"/tmp of functions can't be on the disk: {reason}; or choose --tmp auto.")
 
 
 def reach(settings: Settings, isolation: Isolation) -> Reach | None:

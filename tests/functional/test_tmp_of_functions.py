@@ -14,6 +14,7 @@ import pytest
 from lamplighter.sandbox.probe import disk_for_tmp
 from support.functions import deploy_with
 from support.service import Service, run
+from support.tmps import started
 
 SOURCE = """
 import os
@@ -36,11 +37,13 @@ def on_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         pytest.skip("file systems of our own need root")
     if reason := disk_for_tmp(Path(tempfile.gettempdir())):
         pytest.skip(f"no /tmp on the disk here: {reason}")
-    with Service(tmp_path_factory.mktemp("disk") / "data", "--tmp", "auto") as service:
+    with Service(tmp_path_factory.mktemp("disk") / "data", "--tmp", "auto", "--prometheus", "0") as service:
         client = service.client()
         yield client
         client.close()
         assert "/tmp is in memory" not in service.last_words()
+        disk, memory = started(service)
+        assert disk > 0 and not memory
 
 
 def _write(client: Any, name: str, mb: int) -> tuple[list[int], int | None]:
@@ -82,7 +85,7 @@ def test_where_no_disk_can_be_had_functions_run_and_the_log_says_where_tmp_is(da
         pytest.skip("no directory in memory here, or no root")
     with tempfile.TemporaryDirectory(dir="/dev/shm") as memory:
         os.chmod(memory, 0o755)
-        with Service(Path(memory, "data"), "--tmp", "auto") as service:
+        with Service(Path(memory, "data"), "--tmp", "auto", "--prometheus", "0") as service:
             client = service.client()
             name = deploy_with(client, SOURCE)
             assert _write(client, name, 1)[0] == [1, 1]
@@ -90,3 +93,7 @@ def test_where_no_disk_can_be_had_functions_run_and_the_log_says_where_tmp_is(da
             assert "/tmp of functions is in memory, and counts as theirs: the data directory is in memory" in (
                 service.last_words()
             )
+            assert started(service) == (0, 1)
+        told = run("doctor", "--tmp", "auto", "--data-dir", memory).stdout
+        assert re.search(r"no +/tmp of functions on the disk +It is in memory", told)
+        assert "choose another" in " ".join(told.split())

@@ -51,7 +51,7 @@ def shown(activity: Activity, limits: Limits, *queues: QueueCounts) -> dict[str,
         lag = LoopLag()
         worker: Any = NoEnvironments()
         try:
-            return await Figures(activity, worker, limits, 1000, lag, lambda: queues, SystemClock(), MOST).text()
+            return await Figures(activity, worker, limits, 1000, {}, lag, lambda: queues, SystemClock(), MOST).text()
         finally:
             lag.close()
 

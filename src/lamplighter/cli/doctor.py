@@ -33,7 +33,7 @@ _CGROUP_REMEDY = (
 
 
 @click.command(short_help="Show what this host can do, and how to get what is missing.")
-@settings_options("isolation", "data_dir")
+@settings_options("isolation", "data_dir", "tmp")
 def doctor(**flags: str | None) -> None:
     """Show what this host can do, how to get what is missing, and which isolation `--isolation auto` chooses.
 
@@ -56,8 +56,13 @@ def doctor(**flags: str | None) -> None:
     more = findings(settings.data_dir, host.root, SystemClock().now())
     reasons = list(_obstacles(host, wanted, runtimes))
     isolation = host.best if wanted == "auto" or reasons else wanted
+    no_disk = disk_for_tmp(settings.data_dir, isolation)
+    if settings.tmp == "disk" and no_disk:
+        reasons.append(f"/tmp of functions can't be on the disk: {no_disk}; or choose --tmp auto.")
+    if settings.tmp == "memory" and not no_disk:
+        no_disk = "it could be, with --tmp auto"
     copies = snapshots(host.machine, isolation, _pythons(runtimes), ptrace_scope())
-    console.print(_table(host, runtimes, chain(more, [copies]), disk_for_tmp(settings.data_dir)))
+    console.print(_table(host, runtimes, chain(more, [_tmp(isolation, no_disk), copies])))
     console.print(f"\n--isolation auto chooses [bold]{host.best}[/] here.")
     unheld = host.unheld(isolation)
     if unheld:
@@ -71,7 +76,7 @@ def doctor(**flags: str | None) -> None:
     sys.exit(1 if reasons else 0)
 
 
-def _table(host: Host, runtimes: dict[str, InstalledRuntime], more: Iterator[Finding], no_disk: str) -> Table:
+def _table(host: Host, runtimes: dict[str, InstalledRuntime], more: Iterable[Finding]) -> Table:
     table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True)
     table.add_column()
@@ -79,7 +84,6 @@ def _table(host: Host, runtimes: dict[str, InstalledRuntime], more: Iterator[Fin
     for finding in host.findings:
         _row(table, finding.name, finding.works, finding.remedy)
     _row(table, "the internet for functions (network)", host.way_out, "the kernel needs nf_tables with tproxy")
-    _row(table, "/tmp of functions on the disk", not no_disk, f"it is in memory, and counts as theirs: {no_disk}")
     _row(table, f"cgroups: {host.cgroups}", bool(host.controllers), _CGROUP_REMEDY)
     for name in WANTED:
         remedy = _CGROUP_REMEDY if host.controllers else "as for cgroups"
@@ -91,6 +95,11 @@ def _table(host: Host, runtimes: dict[str, InstalledRuntime], more: Iterator[Fin
     if not runtimes:
         _row(table, "Python runtimes", False, catalogue.remedy("python3.13"))
     return table
+
+
+def _tmp(isolation: Isolation, no_disk: str) -> Finding:
+    where = "a directory of the host's, of no size" if isolation == "none" else "in memory, and counts as theirs"
+    return Finding("/tmp of functions on the disk", not no_disk, no_disk and f"it is {where}: {no_disk}")
 
 
 def _pythons(runtimes: Iterable[str]) -> list[tuple[int, int]]:

@@ -34,8 +34,8 @@ class ServerSandboxes:
     """contract.Sandboxes over one sandbox server. Make it with `launch`, give it back with `close`.
 
     runtimes: names of what sandboxes are made of.
-    controllers: what this host's cgroups can do ("memory", "cpu", "pids", "freezer"). lost: done when the server died
-    unasked.
+    controllers: what this host's cgroups can do ("memory", "cpu", "pids", "freezer"). tmps: how many have been started,
+    by where their /tmp is ("disk", "memory"). lost: done when the server died unasked.
     """
 
     def __init__(self, channel: Channel, process: asyncio.subprocess.Process, told: Configuration) -> None:
@@ -44,6 +44,7 @@ class ServerSandboxes:
         self.freezing = Freezing()
         self.runtimes = frozenset(told.runtimes)
         self.controllers: frozenset[str] = frozenset()
+        self.tmps = {"disk": 0, "memory": 0}
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._channel = channel
         self._process = process
@@ -222,6 +223,7 @@ class ServerSandboxes:
             case "notice":
                 _log.warning("%s", body["text"])
             case "started" if sandbox:
+                self.tmps[body["tmp"]] += 1
                 sandbox.made(body, descriptors)
             case "refused" | "malformed" if sandbox:
                 sandbox.failed(body["reason"], body.get("errno"))

@@ -31,6 +31,7 @@ _INODES = 16_384  # bytes for each: 32,768 files in 512 MB
 _FEATURES = "none,extents,filetype,sparse_super,large_file,huge_file,dir_index,dir_nlink,extra_isize,flex_bg,uninit_bg"
 _MAKE_LIMIT = 60.0  # seconds
 _IN_MEMORY = ("tmpfs", "ramfs")
+_CONTROL = "/dev/loop-control"
 _LOOP_MAJOR = 7
 _LOOP_CTL_GET_FREE = 0x4C82
 _LOOP_CONFIGURE = 0x4C0A
@@ -95,8 +96,12 @@ class Disk:
             raise OSError(errno.ENOENT, "mkfs.ext4 is missing; install e2fsprogs")
         self._make = make
         if _kind_of(directory) in _IN_MEMORY:
-            raise OSError(errno.EOPNOTSUPP, "the data directory is in memory", directory)
-        self._control = os.open("/dev/loop-control", os.O_RDWR | os.O_CLOEXEC)
+            raise OSError(errno.EOPNOTSUPP, "the data directory is in memory; choose another --data-dir", directory)
+        try:
+            self._control = os.open(_CONTROL, os.O_RDWR | os.O_CLOEXEC)
+        except OSError as error:
+            help_ = "load the kernel module loop; in a container, run it with --privileged"
+            raise OSError(error.errno, f"no loop devices: {error.strerror}; {help_}", _CONTROL) from error
 
     def room(self) -> Room:
         status = os.statvfs(self._directory)

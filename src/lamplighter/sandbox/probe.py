@@ -18,6 +18,7 @@ from lamplighter.sandbox.contract import Isolation
 from lamplighter.sandbox.disk import Disk
 from lamplighter.sandbox.reach import Reach
 from lamplighter.sandbox.remedies import remedy
+from lamplighter.sandbox.storage import growth_of_a_new_one
 
 _USER_HELP = (
     "sysctl user.max_user_namespaces above 0; on Debian and Ubuntu also kernel.unprivileged_userns_clone=1 and "
@@ -106,12 +107,16 @@ def probe() -> Host:
     )
 
 
-def disk_for_tmp(directory: Path) -> str:
-    """What keeps /tmp of functions from being on the disk of `directory`, which need not be there yet; "": nothing."""
-    if os.geteuid() != 0:
-        return "it needs root"
+def disk_for_tmp(directory: Path, isolation: Isolation = "full") -> str:
+    """What keeps /tmp of functions from being on the disk of `directory`, which need not be there yet, and what would
+    help; "": nothing."""
+    root = os.geteuid() == 0
+    if isolation != "full" or not root:
+        return f"{'' if root else 'it needs root, as '}it takes isolation full, not {isolation if root else 'user'}"
     try:
-        Disk(str(next(place for place in (directory, *directory.parents) if place.is_dir()))).image(512).close()
+        disk = Disk(str(next(place for place in (directory, *directory.parents) if place.is_dir())))
+        growth_of_a_new_one(disk.room(), 0)
+        disk.image(512).close()
     except OSError as error:
         return f"{error.strerror}{f' ({error.filename})' if error.filename else ''}"
     return ""

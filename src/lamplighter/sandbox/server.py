@@ -246,6 +246,7 @@ class Server:
         gauge, cpu, freezer = record.cgroup.memory_gauge(), record.cgroup.cpu_control(), record.cgroup.freezer()
         pages = record.cgroup.memory_pages() if gauge is not None and record.on_disk else None
         told = {
+            "tmp": "disk" if record.on_disk else "memory",
             "gauge": gauge is not None,
             "pages": pages is not None,
             "cpu": cpu and cpu[1],

@@ -8,6 +8,7 @@ and a part of it only to who has little. What the host needs is never touched: t
 """
 
 import contextlib
+import errno
 import os
 import queue
 import selectors
@@ -41,6 +42,14 @@ def allowance(room: Room, taken: int, others: int) -> int | None:
     if left <= 0 or (left < reserve and taken >= LITTLE):
         return 0
     return left // (others + 1)
+
+
+def growth_of_a_new_one(room: Room, others: int) -> int | None:
+    """`allowance`. Raises OSError when it would be too little to begin with."""
+    growth = allowance(room, 0, others)
+    if growth is not None and growth < LITTLE:
+        raise OSError(errno.ENOSPC, "the disk is nearly full; make room there, or choose another --data-dir")
+    return growth
 
 
 class _Crew:
@@ -99,9 +108,7 @@ class Storage:
         try:
             room = self._disk.room()
             with self._lock:
-                growth = allowance(room, 0, len(self._images))
-            if growth is not None and growth < LITTLE:
-                raise OSError(0, "the disk is nearly full")
+                growth = growth_of_a_new_one(room, len(self._images))
             image = self._disk.image(size)
             if growth is not None:
                 image.hold(growth)

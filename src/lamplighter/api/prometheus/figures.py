@@ -51,8 +51,8 @@ class Now(NamedTuple):
 
 
 class Figures:
-    """`limit`: of the account's concurrency. `queues`: what waits; may take its time, and is asked in a thread.
-    `functions`: as FUNCTIONS."""
+    """`limit`: of the account's concurrency. `tmps`: how many sandboxes have been started, by where their /tmp is.
+    `queues`: what waits; may take its time, and is asked in a thread. `functions`: as FUNCTIONS."""
 
     def __init__(
         self,
@@ -60,6 +60,7 @@ class Figures:
         worker: Worker,
         limits: Limits,
         limit: int,
+        tmps: Mapping[str, int],
         lag: LoopLag,
         queues: Callable[[], Sequence[QueueCounts]],
         clock: Clock,
@@ -69,6 +70,7 @@ class Figures:
         self._worker = worker
         self._limits = limits
         self._limit = limit
+        self._tmps = tmps
         self._lag = lag
         self._queues = queues
         self._clock = clock
@@ -109,6 +111,8 @@ class Figures:
 
     def _of_service(self, now: Now) -> Iterable[Family]:
         yield _gauge("concurrency_limit", "Invocations that may run at once.", [({}, self._limit)])
+        samples = [({"tmp": place}, count) for place, count in self._tmps.items()]
+        yield _counter("sandboxes_started", "Sandboxes that were started, by where their /tmp is.", samples)
         yield Family(
             "lamplighter_event_loop_lag_seconds",
             "histogram",
