@@ -639,7 +639,7 @@ def test_no_environment_is_started_before_its_code_is_unpacked(tmp_path: Path):
             assert function is not None
             fresh = Code(plane.blobs, plane.references, plane.directory.path / "other", ManualClock())
             (plane.directory.path / "other").mkdir()
-            workers = Preparing(NoEnvironments(plane.directory.path / "other"), fresh)
+            workers = Preparing(NoEnvironments(plane.directory.path / "other"), fresh, lambda function: None)
             assert await workers.start(function) is True
             lost = replace(function, code=CodePackage("0" * 64, 1))
             with pytest.raises(WorkerError, match="cannot be unpacked"):

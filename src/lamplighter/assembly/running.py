@@ -77,7 +77,7 @@ async def open_running(
     home = (settings.account_id, settings.region)
     follow_reservations(limits, stores.records, stores.database, *home)
     assignment = InProcessAssignment(
-        Preparing(worker, stores.code),
+        Preparing(worker, stores.code, partial(_remedy, runtimes)),
         clock,
         limits,
         settings.idle_timeout,
@@ -127,6 +127,11 @@ def _invoker(stores: Stores, told: Telemetry, limits: Limits, assignment: InProc
         metrics.peaks = lambda: (*limits.peaks(), *resources.peaks(), *assignment.peaks())
         metrics.routed = invoker.routed
     return invoker
+
+
+def _remedy(runtimes: Mapping[str, catalogue.InstalledRuntime], function: FunctionVersion) -> str | None:
+    name = function.runtime
+    return None if name is None or name in runtimes else catalogue.remedy(name)
 
 
 def _short(reserve: int) -> bool:

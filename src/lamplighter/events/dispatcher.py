@@ -19,6 +19,7 @@ from lamplighter.invoke.limits import Limits
 from lamplighter.invoke.lineage import mark_of, pass_through
 from lamplighter.model.clock import Clock
 from lamplighter.model.errors import (
+    InvalidRuntimeException,
     RecursiveInvocationException,
     ResourceNotFoundException,
     ServiceError,
@@ -125,7 +126,7 @@ class Dispatcher:
         rules = self._rules.of(attempt.id, attempt.qualifier)
         due = after_refusal(rules, attempt.event.accepted, self._clock.now(), attempt.state.refusals)
         # What no environment can be made for would else be tried event after event, as fast as it fails.
-        return Again(attempt.again(due), pause=isinstance(error, (WorkerError, StoreFailed)))
+        return Again(attempt.again(due), pause=isinstance(error, (WorkerError, StoreFailed, InvalidRuntimeException)))
 
     def _nothing_to_run(self, attempt: _Attempt, error: ResourceNotFoundException) -> Verdict:
         """A qualifier that is gone has left its function's dead-letter queue; a function that is gone, nothing."""

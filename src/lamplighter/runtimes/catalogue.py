@@ -131,7 +131,7 @@ def remedy(name: str) -> str:
         how = f"Install CPython {version}, for example with `uv python install {version}` or `pyenv install {version}`,"
     elif name.startswith("nodejs"):
         version = name.removeprefix("nodejs").removesuffix(".x")
-        how = f"Install Node.js {version}, for example with `nvm install {version}`,"
+        how = f"Install Node.js {version} with `lamplighter runtimes install {name}`, or by `nvm install {version}`,"
     elif name.startswith("java"):
         version = name.removeprefix("java").partition(".")[0]
         package = f"openjdk-{version}-jre-headless"
