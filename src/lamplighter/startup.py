@@ -17,7 +17,7 @@ from lamplighter.runtimes import catalogue, sdk
 from lamplighter.sandbox import privileges
 from lamplighter.sandbox.contract import Isolation
 from lamplighter.sandbox.messages import Configuration, Runtime
-from lamplighter.sandbox.probe import disk_for_tmp, probe, unheld, way_out_works
+from lamplighter.sandbox.probe import disk_for_tmp, probe, unheld, way_out
 from lamplighter.sandbox.reach import Reach, networks
 from lamplighter.settings.choices import Settings, Tmp
 from lamplighter.settings.reading import FILE_NAME
@@ -97,8 +97,9 @@ def reach(settings: Settings, isolation: Isolation) -> Reach | None:
     """What functions get of a network of ours; None: nothing but the service."""
     if settings.network == "none" or isolation == "none":
         return None
-    if not way_out_works():
-        log.warning("This kernel lacks nf_tables with tproxy, so functions have no network (network is internet).")
+    found = way_out()
+    if not found.works:
+        log.warning("Functions have no network (network is internet): %s.", found.remedy)
         return None
     return Reach(networks(settings.reachable_networks), networks(settings.unreachable_networks))
 

@@ -15,12 +15,12 @@ import pytest
 
 from lamplighter.sandbox.cgroup import WANTED
 from lamplighter.sandbox.contract import Isolation
-from lamplighter.sandbox.probe import Host
+from lamplighter.sandbox.probe import Finding, Host
 from support.sandbox_server import Bench, Guest, descendants, serving, story
 from support.service import Service
 
 Attack = Callable[[Bench, Guest], Awaitable[bool]]
-HOST = Host("6.1.0", platform.machine(), True, "version 2", frozenset(WANTED), True, ())
+HOST = Host("6.1.0", platform.machine(), True, "version 2", frozenset(WANTED), Finding("network", True), ())
 
 
 async def is_who_started_us(bench: Bench, guest: Guest) -> bool:

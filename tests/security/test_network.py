@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from lamplighter.sandbox.privileges import SERVICE_UID
-from lamplighter.sandbox.probe import way_out_works
+from lamplighter.sandbox.probe import way_out
 from support.outside import ALLOWED, DEAD, HOST, LOCAL_SIX, METADATA, OWN, OWN_SIX, PRIVATE, PUBLIC, REFUSED, SIX, WIRE
 from support.service import clean_environment
 
@@ -69,7 +69,7 @@ PLACES: dict[tuple[str, str, int], object] = {
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="making an internet takes root"),
     pytest.mark.skipif(shutil.which("ip") is None, reason="making an internet takes iproute2"),
-    pytest.mark.skipif(not way_out_works(), reason="this kernel has no nf_tables with tproxy"),
+    pytest.mark.skipif(not way_out().works, reason=way_out().remedy),
 ]
 
 

@@ -1,20 +1,28 @@
 """What `lamplighter doctor` says of a host, for hosts that lack something."""
 
 import dataclasses
+import errno
+import platform
 import resource
+import socket
+import struct
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lamplighter import startup
 from lamplighter.cli import host as checks
 from lamplighter.cli.doctor import NAMES
+from lamplighter.sandbox import linux, netlink, probe
 from lamplighter.sandbox.cgroup import WANTED
 from lamplighter.sandbox.contract import Isolation
 from lamplighter.sandbox.probe import Finding, Host
+from lamplighter.sandbox.reach import Reach
+from lamplighter.settings.choices import Settings
 
-BARE = Host("6.1.0", "x86_64", False, "none", frozenset(), False, ())
+BARE = Host("6.1.0", "x86_64", False, "none", frozenset(), Finding("network", False), ())
 
 
 @pytest.mark.parametrize("isolation", ["full", "user", "none"])
@@ -84,3 +92,65 @@ def test_room_is_looked_for_where_the_data_directory_will_be(tmp_path: Path, mon
 
 def test_limits_that_nobody_tells_are_none(tmp_path: Path) -> None:
     assert checks.process_limits(root=True, proc=tmp_path) == {}
+
+
+WAY_OUT = probe.way_out()
+can_have_a_way_out = pytest.mark.skipif(not WAY_OUT.works, reason=WAY_OUT.remedy)
+
+
+@can_have_a_way_out
+@pytest.mark.parametrize(
+    ("family", "protocol", "error", "remedy"),
+    [
+        (socket.AF_PACKET, 0, errno.EAFNOSUPPORT, "packet sockets (CONFIG_PACKET)"),
+        (socket.AF_NETLINK, 12, errno.EPROTONOSUPPORT, "nf_tables with tproxy (CONFIG_NF_TABLES, CONFIG_NFT_TPROXY)"),
+    ],
+    ids=["packet sockets", "nf_tables"],
+)
+def test_a_kernel_without_sockets_of_a_kind_is_told_of_them(
+    monkeypatch: pytest.MonkeyPatch, family: int, protocol: int, error: int, remedy: str
+) -> None:
+    """A filter in the child that tries it refuses them as a kernel does that was built without."""
+    number = 41 if platform.machine() == "x86_64" else 198
+    steps = [  # struct sock_filter: return `error` for socket(family, …, protocol)
+        (0x20, 0, 0, 0), (0x15, 0, 5, number),
+        (0x20, 0, 0, 16), (0x15, 0, 3, family),
+        (0x20, 0, 0, 32), (0x15, 0, 1, protocol),
+        (0x06, 0, 0, 0x00050000 | error), (0x06, 0, 0, 0x7FFF0000),
+    ]  # fmt: skip
+    try_it = probe._way_out  # pyright: ignore[reportPrivateUsage]
+
+    def try_it_without(directory: str) -> None:
+        linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
+        linux.install_seccomp(b"".join(struct.pack("=HBBI", *step) for step in steps))
+        try_it(directory)
+
+    monkeypatch.setattr(probe, "_way_out", try_it_without)
+    finding = probe.way_out()
+    assert not finding.works
+    assert finding.remedy == f"the kernel needs {remedy}"
+
+
+@can_have_a_way_out
+@pytest.mark.parametrize("expression", ["bitwise", "tproxy"])
+def test_an_nf_tables_that_lacks_an_expression_is_told_of_it(monkeypatch: pytest.MonkeyPatch, expression: str) -> None:
+    """The kernel is asked for one that it doesn't know in its place."""
+    unknown = expression.upper()
+    plan = netlink.plan(Reach())
+    table = plan.table.replace(expression.encode(), unknown.encode())
+    assert table != plan.table
+    monkeypatch.setattr(netlink, "plan", lambda _: dataclasses.replace(plan, table=table))
+    finding = probe.way_out()
+    assert not finding.works
+    assert finding.remedy == "nf_tables of this kernel needs bitwise and tproxy (CONFIG_NFT_TPROXY)"
+
+
+def test_a_start_without_a_way_out_says_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(startup, "way_out", lambda: Finding("network", False, "the kernel needs packet sockets"))
+    assert startup.reach(Settings(tmp_path), "full") is None
+    assert "no network (network is internet): the kernel needs packet sockets." in caplog.text
+    caplog.clear()
+    assert startup.reach(Settings(tmp_path, network="none"), "full") is None
+    assert caplog.text == ""

@@ -81,9 +81,8 @@ def _table(host: Host, runtimes: dict[str, InstalledRuntime], more: Iterable[Fin
     table.add_column(no_wrap=True)
     table.add_column()
     table.add_column(overflow="fold")
-    for finding in host.findings:
+    for finding in (*host.findings, host.way_out):
         _row(table, finding.name, finding.works, finding.remedy)
-    _row(table, "the internet for functions (network)", host.way_out, "the kernel needs nf_tables with tproxy")
     _row(table, f"cgroups: {host.cgroups}", bool(host.controllers), _CGROUP_REMEDY)
     for name in WANTED:
         remedy = _CGROUP_REMEDY if host.controllers else "as for cgroups"

@@ -38,6 +38,12 @@ _UNHELD: dict[Isolation, tuple[str, ...]] = {
         "system calls are not filtered, /tmp has no size, and nothing is read-only",
     ),
 }
+_NO_WAY_OUT = {
+    0: "",
+    errno.EAFNOSUPPORT: "the kernel needs packet sockets (CONFIG_PACKET)",
+    errno.ENOENT: "nf_tables of this kernel needs bitwise and tproxy (CONFIG_NFT_TPROXY)",
+}
+_NO_TABLES = "the kernel needs nf_tables with tproxy (CONFIG_NF_TABLES, CONFIG_NFT_TPROXY)"
 _UNLIMITED = {
     "memory": "a function's memory is not limited, and the most it used is not known",
     "cpu": "a function's CPU share is not limited",
@@ -62,7 +68,7 @@ class Host:
     root: bool
     cgroups: str  # "version 1", "version 2", "versions 1 and 2" or "none"
     controllers: frozenset[str]  # of cgroup.WANTED: those we may use
-    way_out: bool  # what `network` internet takes
+    way_out: Finding  # what `network` internet takes
     findings: tuple[Finding, ...]  # for the best isolation there could be here: full as root, else user
 
     @property
@@ -102,7 +108,7 @@ def probe() -> Host:
             if os.access(hierarchy.own, os.W_OK) or os.access(hierarchy.top, os.W_OK)
             for name in hierarchy.controllers
         ),
-        way_out=way_out_works(),
+        way_out=way_out(),
         findings=tuple(findings),
     )
 
@@ -122,9 +128,10 @@ def disk_for_tmp(directory: Path, isolation: Isolation = "full") -> str:
     return ""
 
 
-def way_out_works() -> bool:
-    """Whether this kernel can hand over what functions connect to (nf_tables with tproxy)."""
-    return _attempt(_way_out, "", own_user_namespace=os.geteuid() != 0) == 0
+def way_out() -> Finding:
+    """Whether this kernel can hold and hand over what functions connect to."""
+    number = _attempt(_way_out, "", own_user_namespace=os.geteuid() != 0)
+    return Finding("the internet for functions (network)", number == 0, _NO_WAY_OUT.get(number, _NO_TABLES))
 
 
 def _way_out(_: str) -> None:
