@@ -12,7 +12,7 @@ from lamplighter.events.contract import Measure
 from lamplighter.model.clock import Clock
 from lamplighter.model.functions import FunctionId
 from lamplighter.model.ids import Ids
-from lamplighter.model.usage import Observe
+from lamplighter.model.usage import Count, Observe
 from lamplighter.settings.choices import Settings
 from lamplighter.startup import StartupError
 from lamplighter.store.records import SqliteRecords
@@ -31,11 +31,12 @@ from lamplighter.telemetry.traces.exporter import Exporter
 
 @dataclass(frozen=True, slots=True)
 class Telemetry:
-    """`observe` is told of everything that ran; None: nobody wants to know."""
+    """`observe` and `count` are told of everything that ran; None: nobody wants to know."""
 
     activity: Activity
     measure: Measure
     observe: Observe | None
+    count: Count | None
     acceptance: Acceptance
     archive: Archive
     intake: Intake
@@ -76,8 +77,8 @@ async def open_telemetry(
         metrics.settle = tally.settle
     if meter is not None:
         meter.settle = tally.settle
-    observe = tally.observe if observers else None  # so that nothing is made for nobody
-    return Telemetry(activity, measure, observe, acceptance, archive, intake, meter, metrics, traces)
+    observe, count = (tally.observe, tally.count) if observers else (None, None)  # so that nothing is made for nobody
+    return Telemetry(activity, measure, observe, count, acceptance, archive, intake, meter, metrics, traces)
 
 
 async def _logs(

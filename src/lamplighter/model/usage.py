@@ -7,7 +7,7 @@ a payload, so that a value may be kept.
 import math
 from array import array
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 from lamplighter.model.functions import FunctionId, FunctionVersion
 from lamplighter.model.invocation import Source
@@ -145,3 +145,18 @@ class Peak(NamedTuple):
 
 Usage = Ran | Runs | Initialized | Refused | Provisioned | Restored | Cached
 Observe = Callable[[Usage], None]
+
+
+class Count(Protocol):
+    """Told of an invocation that a Runs can stand for, in place of a Ran. Returns False where only a Ran will do."""
+
+    def __call__(
+        self,
+        function: FunctionVersion,
+        invoked_arn: str,
+        initialization: str,
+        began: float,
+        duration: float,
+        memory_peak: int | None,
+        failed: bool,
+    ) -> bool: ...

@@ -7,6 +7,7 @@ longer in the processor's caches. Whoever writes or shows what was counted calls
 
 from typing import Final
 
+from lamplighter.model.functions import FunctionVersion
 from lamplighter.model.metering import FIRST_CHUNK
 from lamplighter.model.usage import Observe, Ran, Runs, Usage
 
@@ -16,31 +17,47 @@ MINUTE: Final = 60  # seconds
 
 
 class Tally:
-    """`observe` takes note; `observers` are told of everything, of plain invocations as Runs."""
+    """`observe` and `count` take note; `observers` are told of everything, of plain invocations as Runs."""
 
     def __init__(self, *observers: Observe) -> None:
         self._observers = observers
         self._open: dict[tuple[int, str, str], Runs] = {}  # by identity of the version, name and initialization
 
     def observe(self, usage: Usage) -> None:
-        if type(usage) is not Ran or not _plain(usage):
+        if not (type(usage) is Ran and _plain(usage) and self._counted(usage)):
             self._tell(usage)
-            return
-        key = id(usage.function), usage.invoked_arn, usage.initialization
-        began, duration = usage.began, usage.duration
+
+    def _counted(self, ran: Ran) -> bool:
+        arn, failed = ran.invoked_arn, ran.status != "success"
+        return self.count(ran.function, arn, ran.initialization, ran.began, ran.duration, ran.memory_peak, failed)
+
+    def count(
+        self,
+        function: FunctionVersion,
+        invoked_arn: str,
+        initialization: str,
+        began: float,
+        duration: float,
+        memory_peak: int | None,
+        failed: bool,
+    ) -> bool:
+        """Of a plain invocation what a Ran would say. False: it has to be told as one."""
+        key = id(function), invoked_arn, initialization
         runs = self._open.get(key)
         if runs is None or not (runs.began <= began and began + duration / 1000 < runs.began + MINUTE):
-            runs = self._begin(key, usage)
-            if runs is None:
-                self._tell(usage)
-                return
-        runs.durations.append(duration)
-        runs.memory_peak = usage.memory_peak
-        if usage.status != "success":
+            minute = began // MINUTE * MINUTE
+            if began + duration / 1000 >= minute + MINUTE:
+                return False
+            runs = self._begin(key, function, minute)
+        durations = runs.durations
+        durations.append(duration)
+        runs.memory_peak = memory_peak
+        if failed:
             runs.errors += 1
-        if len(runs.durations) >= AT_ONCE:
+        if len(durations) >= AT_ONCE:
             del self._open[key]
             self._tell(runs)
+        return True
 
     def settle(self) -> None:
         """Whatever has ended is told now."""
@@ -48,15 +65,12 @@ class Tally:
         for runs in waiting.values():
             self._tell(runs)
 
-    def _begin(self, key: tuple[int, str, str], usage: Ran) -> Runs | None:
-        """None: it began in one minute and ended in another."""
-        minute = usage.began // MINUTE * MINUTE
-        if usage.began + usage.duration / 1000 >= minute + MINUTE:
-            return None
+    def _begin(self, key: tuple[int, str, str], function: FunctionVersion, minute: float) -> Runs:
         # A version is held as long as its runs are: no longer than to the next minute of anything that runs.
         if len(self._open) >= BOUND or any(runs.began != minute for runs in self._open.values()):
             self.settle()
-        runs = self._open[key] = Runs(usage.function, usage.invoked_arn, usage.initialization, minute)
+        _, invoked_arn, initialization = key
+        runs = self._open[key] = Runs(function, invoked_arn, initialization, minute)
         return runs
 
     def _tell(self, usage: Usage) -> None:

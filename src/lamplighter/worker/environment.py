@@ -19,7 +19,7 @@ from lamplighter.model.errors import SnapStartException, SnapStartTimeoutExcepti
 from lamplighter.model.functions import FunctionVersion
 from lamplighter.model.invocation import Invocation, Outcome
 from lamplighter.model.pieces import joined
-from lamplighter.model.usage import Observe
+from lamplighter.model.usage import Count, Observe
 from lamplighter.sandbox.contract import Exit, Sandbox, SandboxError
 from lamplighter.worker import failures
 from lamplighter.worker.answer import Answer
@@ -62,9 +62,10 @@ class LiveEnvironment(Course):
         segments: Take | None = None,
         reach: Reach | None = None,
         freeze_after: float | None = None,
+        count: Count | None = None,
     ) -> None:
         restored = initialization == "snap-start"
-        figures = Figures(function, logs, platform, clock, observe, initialization)
+        figures = Figures(function, logs, platform, clock, observe, initialization, count)
         super().__init__(function, logs, platform, clock, figures, restored, freeze_after)
         self._housing = Housing(self, function, start_sandbox, logs, platform, clock, metadata, segments, reach)
         self._on_end = on_end

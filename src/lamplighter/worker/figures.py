@@ -7,7 +7,7 @@ from typing import Literal
 from lamplighter.model.clock import Clock
 from lamplighter.model.functions import FunctionVersion
 from lamplighter.model.invocation import Invocation
-from lamplighter.model.usage import Initialized, Observe, Ran, Restore, Restored
+from lamplighter.model.usage import Count, Initialized, Observe, Ran, Restore, Restored
 from lamplighter.sandbox.contract import Sandbox
 from lamplighter.worker.logs import Logs
 from lamplighter.worker.platform_events import Status
@@ -28,12 +28,14 @@ class Figures:
         clock: Clock,
         observe: Observe | None,
         initialization: str,
+        count: Count | None = None,
     ) -> None:
         self._function = function
         self._logs = logs
         self._platform = platform
         self._clock = clock
         self._observe = observe
+        self._count = count
         self._initialization = initialization
         self._loop = asyncio.get_running_loop()
         self._init_began = 0.0
@@ -149,9 +151,25 @@ class Figures:
                 self._platform.runtime_done(invocation, ended, error_type, duration, self._told)
             self._platform.reported(invocation, status, error_type, duration, peak, init, noticed, self._restore)
         if self._observe is not None:
-            self._observe(self._usage(invocation, stream, status, error_type, duration, extensions, peak, noticed))
+            alone = stream is None and done is None
+            if not (alone and self._counted(invocation, status, duration, peak)):
+                self._observe(self._usage(invocation, stream, status, error_type, duration, extensions, peak, noticed))
         self._told, self._failed = None, False
         self._init_duration = self._restore = None
+
+    def _counted(self, invocation: Invocation, status: Status, duration: float, peak: int | None) -> bool:
+        """Whether it is counted together with others, as one that nothing sets apart."""
+        if (
+            self._count is None
+            or self._init_duration is not None
+            or self._restore is not None
+            or invocation.above is not None
+            or invocation.source != "sync"
+        ):
+            return False
+        began = self._clock.now() - duration / 1000
+        arn, failed = invocation.invoked_arn, status != "success"
+        return self._count(self._function, arn, self._initialization, began, duration, peak, failed)
 
     def _usage(
         self,

@@ -1,11 +1,13 @@
 """The lines that the service itself writes into a function's log, in text form (AWS: spec 3.6).
 
-Texts only: figures come in as arguments, milliseconds and bytes. What is returned ends without a line end.
+Texts only: figures come in as arguments, milliseconds and bytes. What is returned ends without a line end where nothing
+else is said.
 """
 
 import math
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from lamplighter.model.functions import FunctionVersion
 from lamplighter.model.usage import Restore, billed
@@ -63,17 +65,15 @@ def end_and_report(
     trace_id: str | None = None,
     restore: Restore | None = None,
 ) -> bytes:
-    """`memory_size` in MB, `memory_peak` in bytes; `trace_id` where tracing is active; `restore`: its duration, and
-    what of it is billed.
+    """With their line ends. `memory_size` in MB, `memory_peak` in bytes; `trace_id` where tracing is active; `restore`:
+    its duration, and what of it is billed.
 
     Init is billed with the first invocation (AWS: since 2025-08), and so is a restore's billed part."""
     line = (
         f"END RequestId: {request_id}\nREPORT RequestId: {request_id}\t"
         f"Duration: {duration:.2f} ms\tBilled Duration: {billed(duration, init_duration, restore)} ms\t"
-        f"Memory Size: {memory_size} MB\t"
+        f"{_memory(memory_size, memory_peak)}"
     )
-    if memory_peak is not None:  # without cgroups nobody knows, and a made-up figure would be worse than none
-        line += f"Max Memory Used: {math.ceil(memory_peak / 1048576)} MB\t"
     if init_duration is not None:
         line += f"Init Duration: {init_duration:.2f} ms\t"
     if restore is not None:
@@ -84,7 +84,15 @@ def end_and_report(
     sampled = trace_id and _SAMPLED.fullmatch(trace_id)
     if sampled:
         line = f"{line.rstrip(TAB)}{TAB}\nXRAY TraceId: {sampled[1]}\tSegmentId: {sampled[2]}\tSampled: true\t"
-    return line.encode()
+    return f"{line}\n".encode()
+
+
+@lru_cache  # it is the same for most invocations of an environment
+def _memory(size: int, peak: int | None) -> str:
+    line = f"Memory Size: {size} MB\t"
+    if peak is not None:  # without cgroups nobody knows, and a made-up figure would be worse than none
+        line += f"Max Memory Used: {math.ceil(peak / 1048576)} MB\t"
+    return line
 
 
 def status(status: str, error_type: str | None) -> str:

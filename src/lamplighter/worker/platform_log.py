@@ -143,19 +143,21 @@ class PlatformLog:
         """The invocation's last word. `noticed`: the failure is one that the service saw, not a handler's own."""
         memory = self._function.memory_size
         if not self._json and self._logs.wanted:
-            shown = (
+            shown = log_lines.status(status, error_type) if noticed else ""
+            lines = log_lines.end_and_report(
                 invocation.request_id,
                 duration,
                 memory,
                 memory_peak,
                 init_duration,
-                log_lines.status(status, error_type) if noticed else "",
+                shown,
+                invocation.trace_id if self._traced else None,
+                restore,
             )
             if self._traced:  # the line about the trace belongs to the REPORT, as one event
-                line = log_lines.end_and_report(*shown, invocation.trace_id, restore)
-                self._logs.write(*line.split(b"\n", 1))
+                self._logs.write(*lines[:-1].split(b"\n", 1))
             else:
-                self._logs.lines(log_lines.end_and_report(*shown, None, restore) + b"\n")
+                self._logs.lines(lines)
         if self.detailed:
             self._tell(
                 "platform.report",

@@ -15,7 +15,7 @@ from functools import partial
 from lamplighter.model.clock import Clock
 from lamplighter.model.command import Command
 from lamplighter.model.functions import FunctionVersion
-from lamplighter.model.usage import Observe
+from lamplighter.model.usage import Count, Observe
 from lamplighter.runtimes.commands import READ_AT_START
 from lamplighter.sandbox.contract import Sandbox, SandboxError, Sandboxes, SandboxSpec
 from lamplighter.worker.application_levels import least_level
@@ -92,6 +92,7 @@ class Worker:
         segments: Callable[[FunctionVersion, bytes], None] | None = None,
         forks: Forks | None = None,
         freeze_after: float | None = FREEZE_AFTER,
+        count: Count | None = None,
     ) -> None:
         self._sandboxes = sandboxes
         self._commands = commands
@@ -100,6 +101,7 @@ class Worker:
         self._logs = logs
         self._init_limit = init_limit
         self._observe = observe
+        self._count = count
         self._segments = segments
         self._forks = forks
         self._freeze_after = freeze_after
@@ -153,6 +155,7 @@ class Worker:
             segments=None if self._segments is None else partial(self._segments, function),
             reach=outfit.reach,
             freeze_after=self._freeze_after,
+            count=self._count,
         )
         self._environments.add(environment)
         try:

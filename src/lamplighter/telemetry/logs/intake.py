@@ -1,8 +1,9 @@
-"""Takes in what functions write, at the speed at which they run: an invocation costs a few appends to a queue.
+"""Takes in what functions write, at the speed at which they run: a line costs its copy to the end of a buffer.
 
-Everything else (sorting by stream, writing) is done in batches by the archive's writing thread, at most `FLUSH` seconds
-later. Each function has a queue of its own with a bound. One that writes faster than
-its log can be kept loses its own oldest lines, is told how many in their place, and takes nothing from anybody else.
+What is written is kept as it will stand on disk, one buffer for each stream, so that nothing is kept in pieces (they
+would push everything else out of the processor's caches) and the archive's writing thread has little left to do, at
+most `FLUSH` seconds later. Each function has a queue of its own with a bound. One that writes faster than its log can
+be kept loses its own oldest lines, is told how many in their place, and takes nothing from anybody else.
 """
 
 import asyncio
@@ -10,7 +11,6 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
-from struct import Struct
 from typing import Final
 from weakref import WeakSet
 
@@ -25,12 +25,8 @@ BOUND: Final = 8 << 20  # bytes that one function may have waiting
 BOUND_OF_ALL: Final = 64 << 20  # shared evenly when many functions flood at once
 SMALLEST: Final = 256 << 10  # but so much is for each
 BLOCK: Final = 256 << 10  # bytes of one block on disk
-_EACH: Final = 256  # bytes that an entry takes beside its text: small ones come many
-_DROPPED: Final = 255  # the kind of what stands in the place of dropped entries
-_LOSS: Final = Struct("<QQ")  # its data: lines and bytes
-
-# What waits: time (ms), stream, kind of record, text.
-Entry = tuple[int, "StreamLog", int, bytes]
+_HEAD: Final = RECORD.size
+_PACK: Final = RECORD.pack
 
 # Account, region, log group, when it was written (seconds since the epoch), and the lines.
 Embed = Callable[[str, str, str, float, bytes], None]
@@ -41,117 +37,166 @@ _log = logging.getLogger(__name__)
 class StreamLog:
     """One environment's way into its log stream."""
 
-    __slots__ = ("__weakref__", "_append", "_queue", "json", "name")
+    __slots__ = ("__weakref__", "_buffer", "_first", "_last", "_queue", "_records", "json", "name")
 
     def __init__(self, queue: "_Queue", name: str, json: bool) -> None:
         self._queue = queue
-        self._append = queue.entries.append
         self.name = name
         self.json = json
-
-    def lines(self, now: float, data: bytes) -> None:
-        """Whole lines, each with its line end (the last one may lack it)."""
-        self._append((int(now * 1000), self, LINES, data))
-        self._queue.added(len(data))
+        self._buffer = bytearray()  # records, as on disk
+        self._records = 0
+        self._first = self._last = 0  # their times, ms
 
     def message(self, now: float, data: bytes) -> None:
         """One message, whatever is in it."""
-        self._append((int(now * 1000), self, MESSAGE, data))
-        self._queue.added(len(data))
+        self.lines(now, data, MESSAGE)
+
+    def lines(self, now: float, data: bytes, kind: int = LINES) -> None:
+        """Whole lines, each with its line end (the last one may lack it)."""
+        time = int(now * 1000)
+        queue, buffer = self._queue, self._buffer
+        if not buffer:
+            queue.open.append(self)
+            self._first = self._last = time
+        elif time > self._last:
+            self._last = time
+        elif time < self._first:
+            self._first = time
+        size = len(data)
+        buffer += _PACK(size, kind, time)
+        buffer += data
+        self._records += 1
+        queue.added += _HEAD + size
+        if len(buffer) >= BLOCK:
+            queue.seal(self)
+        if queue.added - queue.taken > SMALLEST:
+            queue.check()
+
+    def take(self) -> Events:
+        """What is in the buffer."""
+        events = Events(self.name, self._first, self._last, self._records, bytes(self._buffer))
+        self._buffer = bytearray()
+        self._records = 0
+        return events
+
+
+class _Loss:
+    """Stands in the place of what a stream has lost."""
+
+    __slots__ = ("lines", "size", "time")
+
+    def __init__(self) -> None:
+        self.lines = self.size = self.time = 0  # size: bytes of their texts; time: of the last of them, ms
 
 
 class _Queue:
-    """What one function has waiting. The event loop appends and drops, the writing thread takes from the other end,
-    and each counter has one writer."""
+    """What one function has waiting. The event loop puts in, and drops; the writing thread takes from the other end;
+    each counter has one writer."""
 
     def __init__(self, group: GroupId, intake: "Intake") -> None:
         self.group = group
         self._intake = intake
-        self.entries: deque[Entry] = deque()
-        self.streams: WeakSet[StreamLog] = WeakSet()  # of environments that live, or have left something in `entries`
-        self._added = 0  # bytes of texts; by the loop, which also takes off what it drops
-        self._taken = 0  # by the thread
+        self.streams: WeakSet[StreamLog] = WeakSet()  # of environments that live
+        self.open: list[StreamLog] = []  # that have something in their buffers
+        self.blocks: deque[tuple[StreamLog, Events | _Loss]] = deque()  # oldest first
+        self.added = 0  # bytes; by the loop, which also takes off what it drops
+        self.taken = 0  # by the thread
 
-    def added(self, size: int) -> None:
-        self._added += size
-        waiting = self._added - self._taken
-        if waiting > SMALLEST:
-            self.check(waiting)
+    @property
+    def waiting(self) -> bool:
+        return bool(self.open or self.blocks)
 
-    def check(self, waiting: int, each: int = 0) -> None:
-        """`waiting`: bytes of texts; `each`: what an entry counts beside its text."""
-        bound = self._intake.bound
-        waiting += each * len(self.entries)
+    def seal(self, stream: StreamLog) -> None:
+        """Its buffer is full."""
+        self.open.remove(stream)
+        self.blocks.append((stream, stream.take()))
+
+    def seal_all(self) -> None:
+        """So that the thread can take everything."""
+        for stream in self.open:
+            self.blocks.append((stream, stream.take()))
+        self.open.clear()
+
+    def check(self) -> None:
+        bound, waiting = self._intake.bound, self.added - self.taken
         if waiting > bound // 2:
             self._intake.hurry()
         if waiting > bound:
-            self._drop(waiting - bound * 3 // 4, each)
+            self._drop(waiting - bound * 3 // 4)
 
-    def check_all(self) -> None:
-        """With what entries take beside their texts: now and then, since to count it takes its time."""
-        self.check(self._added - self._taken, _EACH)
-
-    def _drop(self, size: int, each: int) -> None:
-        """The oldest entries of so many bytes; in their place it says how many lines each stream has lost."""
-        lost: dict[StreamLog, list[int]] = {}
-        time = 0
+    def _drop(self, size: int) -> None:
+        """The oldest records of so many bytes; in their place it says how many lines each stream has lost."""
+        self.seal_all()
+        losses: dict[StreamLog, _Loss] = {}
         while size > 0:
             try:
-                time, stream, kind, data = self.entries.popleft()
+                stream, found = self.blocks.popleft()
             except IndexError:
                 break
-            count = lost.setdefault(stream, [0, 0])
-            if kind == _DROPPED:
-                lines, length = _LOSS.unpack(data)
-            else:
-                lines, length = data.count(b"\n") if kind == LINES else 1, len(data)
-            count[0] += lines
-            count[1] += length
-            self._added -= len(data)
-            size -= len(data) + each
-        for stream, (lines, length) in lost.items():
-            data = _LOSS.pack(lines, length)
-            self.entries.appendleft((time, stream, _DROPPED, data))
-            self._added += len(data)
+            loss = losses.setdefault(stream, _Loss())
+            if isinstance(found, _Loss):
+                loss.lines += found.lines
+                loss.size += found.size
+                loss.time = max(loss.time, found.time)
+                continue
+            rest, gone = _without_oldest(found, size, loss)
+            self.added -= gone
+            size -= gone
+            if rest is not None:
+                self.blocks.appendleft((stream, rest))
+        self.blocks.extendleft(losses.items())
 
     def take(self, embedded: "Embed | None" = None) -> Sequence[Events]:
-        """In the writing thread: what waits now, as blocks of each stream."""
-        streams: dict[StreamLog, tuple[list[int], list[bytes]]] = {}  # times, and heads and texts in turn
-        take, pack = self.entries.popleft, RECORD.pack
-        for _ in range(len(self.entries)):
+        """In the writing thread: what is sealed, oldest first."""
+        blocks: list[Events] = []
+        for _ in range(len(self.blocks)):
             try:
-                time, stream, kind, data = take()
+                stream, found = self.blocks.popleft()
             except IndexError:  # the loop has dropped some meanwhile
                 break
-            self._taken += len(data)
-            if kind == _DROPPED:
-                lines, length = _LOSS.unpack(data)
-                kind, data = LINES, _dropped(stream.json, lines, length, time)
-            elif embedded is not None and b'"_aws"' in data:
-                embedded(*self.group, time / 1000, data)
-            found = streams.get(stream)
-            if found is None:
-                found = streams[stream] = [], []
-            times, parts = found
-            times.append(time)
-            parts += (pack(len(data), kind, time), data)
-        return [block for stream, found in streams.items() for block in _blocks(stream.name, *found)]
+            if isinstance(found, _Loss):
+                blocks.append(_told(stream, found))
+                continue
+            self.taken += len(found.payload)
+            if embedded is not None and _EMBEDDED in found.payload:
+                for _, time, data in _records(found.payload):
+                    if _EMBEDDED in data:
+                        embedded(*self.group, time / 1000, data)
+            blocks.append(found)
+        return blocks
 
 
-def _blocks(stream: str, times: Sequence[int], parts: Sequence[bytes]) -> Iterator[Events]:
-    """Of about BLOCK bytes each, or less. `parts`: a record's head and its text for each time."""
-    begin = size = 0
-    if sum(map(len, parts)) > BLOCK:
-        for end in range(1, len(times)):
-            size += len(parts[2 * end - 2]) + len(parts[2 * end - 1])
-            if size > BLOCK:
-                yield _block(stream, times[begin:end], parts[2 * begin : 2 * end])
-                begin, size = end, 0
-    yield _block(stream, times[begin:], parts[2 * begin :])
+_EMBEDDED: Final = b'"_aws"'
 
 
-def _block(stream: str, times: Sequence[int], parts: Sequence[bytes]) -> Events:
-    return Events(stream, min(times), max(times), len(times), b"".join(parts))
+def _records(payload: bytes) -> Iterator[tuple[int, int, bytes]]:
+    """Kind, time (ms) and data of each."""
+    at = 0
+    while at < len(payload):
+        length, kind, time = RECORD.unpack_from(payload, at)
+        at += _HEAD + length
+        yield kind, time, payload[at - length : at]
+
+
+def _without_oldest(events: Events, size: int, loss: _Loss) -> tuple[Events | None, int]:
+    """The rest when records of so many bytes are gone, and of how many they were in fact."""
+    gone = count = 0
+    for kind, time, data in _records(events.payload):
+        gone += _HEAD + len(data)
+        count += 1
+        loss.lines += data.count(b"\n") if kind == LINES else 1
+        loss.size += len(data)
+        loss.time = max(loss.time, time)
+        if gone >= size:
+            break
+    if gone == len(events.payload):
+        return None, gone
+    return events._replace(records=events.records - count, payload=events.payload[gone:]), gone
+
+
+def _told(stream: StreamLog, loss: _Loss) -> Events:
+    line = _dropped(stream.json, loss.lines, loss.size, loss.time)
+    return Events(stream.name, loss.time, loss.time, 1, _PACK(len(line), LINES, loss.time) + line)
 
 
 class Intake:
@@ -199,14 +244,16 @@ class Intake:
         self._timer = self._loop.call_later(FLUSH, self._tick)
         self.hurry()
         for key, queue in tuple(self._queues.items()):
-            if queue.entries:
-                queue.check_all()  # the disk may be slow; what waits for it has its bound
+            if queue.waiting:
+                queue.check()  # the disk may be slow; what waits for it has its bound
             elif not queue.streams:
                 del self._queues[key]
 
     def _write_all(self) -> None:
-        waiting = [queue for queue in self._queues.values() if queue.entries]
+        waiting = [queue for queue in self._queues.values() if queue.waiting]
         if waiting:
+            for queue in waiting:
+                queue.seal_all()
             self.bound = max(SMALLEST, min(BOUND, BOUND_OF_ALL // len(waiting)))
             self._writing = self._loop.run_in_executor(self._archive.writing, self._write, waiting)
             self._writing.add_done_callback(self._written)
