@@ -6,6 +6,7 @@ Unless said otherwise a promise holds in both isolations that isolate, full and 
 import os
 import platform
 import socket
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,27 @@ def test_files_of_the_host_are_not_reached_by_any_path(prison: Prison) -> None:
             str(prison.bench.run_dir),
         ):
             assert prison.run(f"result = attempt(os.stat, {path!r})") in REFUSED
+
+
+def test_the_names_of_places_that_the_kernel_tells_are_those_of_the_page_on_security(prison: Prison) -> None:
+    """Where a mount's files are on their own file system can't be hidden without another file system for each."""
+    own = prison.bench.code_root / prison.bench.package({"mine.txt": "mine"})
+    client = prison.bench.code_root.parent / "client"
+    told = [line.split()[3:5] for line in prison.run("result = open('/proc/self/mountinfo').readlines()")]
+    named = {place: root for root, place in told if root not in ("/", place)}
+    assert str(own).endswith(named.pop("/var/task"))
+    assert str(client).endswith(named.pop("/var/runtime"))
+    if lang := named.pop("/var/lang", None):  # absent where the interpreter is /usr's
+        assert os.path.realpath(sys.executable).startswith(lang)
+        assert prison.run(f"result = os.path.exists({lang!r})") is False, "its name leads nowhere"
+    for place, root in named.items():  # of what we have made ourselves: empty directories and harmless devices
+        assert root in ("/var/task", "/null") or f"/dev{root}" == place
+    others = prison.bench.package({"theirs.txt": "theirs"})
+    for file in ("mountinfo", "mounts", "mountstats"):
+        seen = prison.run(f"result = open('/proc/self/{file}').read()")
+        assert others not in seen
+        assert str(prison.bench.run_dir) not in seen
+        assert file == "mountinfo" or str(prison.bench.code_root) not in seen
 
 
 def test_everything_but_tmp_is_read_only(prison: Prison) -> None:
