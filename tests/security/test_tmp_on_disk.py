@@ -7,10 +7,8 @@ import errno
 import itertools
 import os
 import signal
-import subprocess
 import tempfile
 import time
-from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -22,6 +20,7 @@ from lamplighter.sandbox.disk import MB, Disk, Room
 from lamplighter.sandbox.stock import FEWEST, READY
 from lamplighter.sandbox.storage import LITTLE, MOST_RESERVED, NAME, RESERVE, allowance
 from lamplighter.sandbox.tmp import attach, detach
+from support.disks import loop_devices, small_disk
 from support.sandbox_server import DEADLINE, Bench, children, serving, story, until
 
 pytestmark = pytest.mark.root
@@ -122,7 +121,7 @@ async def test_copies_of_a_template_have_one_each_with_what_it_wrote_and_it_goes
 
 @story
 async def test_whoever_fills_it_leaves_the_host_its_part() -> None:
-    with _small_disk(800) as place:
+    with small_disk(800) as place:
         async with serving("full", storage=True, on=place) as bench:
             guests = [await bench.guest(), await bench.guest()]
             reserve = os.statvfs(place).f_blocks * os.statvfs(place).f_frsize // RESERVE
@@ -283,22 +282,6 @@ def test_whatever_they_write_the_reserve_is_never_touched(total: int, free: floa
         assert left >= min(reserve, int(total * free))
 
 
-@contextlib.contextmanager
-def _small_disk(size: int) -> Generator[Path]:
-    """A directory with a file system of its own; size: MB."""
-    with tempfile.TemporaryDirectory() as directory:
-        image, place = Path(directory, "image"), Path(directory, "disk")
-        place.mkdir()
-        with image.open("wb") as file:
-            file.truncate(size * MB)
-        subprocess.run(["mkfs.ext4", "-q", "-F", "-m", "0", str(image)], check=True)
-        subprocess.run(["mount", "-o", "loop", str(image), str(place)], check=True)
-        try:
-            yield place
-        finally:
-            subprocess.run(["umount", str(place)], check=True)
-
-
 def _storage(bench: Bench) -> int:
     (found,) = _storages(bench)
     return found
@@ -326,11 +309,4 @@ def _stop_a_maker(storage: int) -> int:
 
 
 def _devices(bench: Bench) -> int:
-    """Loop devices over files in its directory."""
-    found = 0
-    for backing in Path("/sys/block").glob("loop*/loop/backing_file"):
-        try:
-            found += backing.read_text().startswith(str(bench.run_dir.parent))
-        except OSError:
-            pass  # it has just gone
-    return found
+    return len(loop_devices(bench.run_dir.parent))
