@@ -3,6 +3,7 @@
 A plain process stands in for the copy: what is tested is the environment around it."""
 
 import asyncio
+import json
 import re
 from pathlib import Path
 
@@ -51,13 +52,13 @@ class Log:
     message = lines
 
 
-async def restore(task: Path, takes: str) -> tuple[ServiceError, list[str]]:
+async def restore(task: Path, takes: str, **members: object) -> tuple[ServiceError, list[str]]:
     """What the caller of a version is told whose copies take so long, and the log."""
     (task / "app.py").write_text(SOURCE)
     sandboxes, log = PlainSandboxes(task, LEAN), Log()
     worker = Worker(sandboxes, SystemClock(), None, log.open, init_limit=0.5)
     worker.templates = Copies(sandboxes)  # pyright: ignore[reportAttributeAccessIssue]
-    function = version(number="1", snap_start_on=True, handler="app.handler", environment={"TAKES": takes})
+    function = version(number="1", snap_start_on=True, handler="app.handler", environment={"TAKES": takes}, **members)
     environment = await worker.start(function)
     with pytest.raises(ServiceError) as refused:
         await asyncio.wait_for(environment.run(invocation()), 30)
@@ -84,3 +85,33 @@ async def test_a_copy_that_dies_before_it_asks_is_refused_as_on_aws(tmp_path: Pa
     assert re.fullmatch(
         r"RESTORE_REPORT Restore Duration: \d+\.\d\d ms\tStatus: error\tError Type: Runtime.ExitError", log[-1]
     )
+
+
+@story
+@pytest.mark.parametrize(("takes", "failed"), [("60", ("timeout",)), ("0", ("error", "Runtime.ExitError"))])
+async def test_in_json_a_restore_that_fails_is_told_in_awss_records(
+    tmp_path: Path, takes: str, failed: tuple[str, ...]
+) -> None:
+    members = {"log_format": "JSON", "system_log_level": "WARN", "runtime_version_arn": "arn:of-the-runtime"}
+    _, log = await restore(tmp_path, takes, **members)
+    told = [json.loads(line) for line in log]
+    assert [event["type"] for event in told] == ["platform.restoreRuntimeDone", "platform.restoreReport"]
+    done, report = (event["record"] for event in told)
+    assert tuple(done.values()) == failed
+    assert report.pop("metrics").keys() == {"durationMs"}
+    assert report == done
+    _, log = await restore(tmp_path, takes, **members | {"system_log_level": "INFO"})
+    begun = json.loads(log[0])
+    assert begun["type"] == "platform.restoreStart"
+    assert (
+        begun["record"].items()
+        >= {
+            "functionName": "f",
+            "functionVersion": "1",
+            "runtimeVersionArn": "arn:of-the-runtime",
+        }.items()
+    )
+    assert begun["record"].keys() == {
+        *("runtimeVersion", "runtimeVersionArn", "functionName", "functionArn", "functionVersion"),
+        *("instanceId", "instanceMaxMemory"),
+    }

@@ -16,6 +16,7 @@ import threading
 import time
 import zipfile
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, cast
@@ -23,6 +24,7 @@ from typing import Any, cast
 import pytest
 
 from lamplighter.runtimes import install as installing
+from lamplighter.runtimes.languages import NODEJS
 from support.service import COMMAND, clean_environment
 
 MACHINE = {"x86_64": "x64", "aarch64": "arm64"}.get(platform.machine(), "")
@@ -333,6 +335,15 @@ def test_without_npm_it_comes_from_pip_once(tmp_path: Path) -> None:
     wheel.unlink()
     assert "is installed already: 22.98.0" in installer.run()[1]
     assert installer.beside == ["node22"]
+
+
+@pytest.mark.parametrize("uid", [0, 1000])
+def test_where_it_is_put_is_where_the_service_looks(monkeypatch: pytest.MonkeyPatch, uid: int) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: uid)
+    place = installing.default_place("nodejs22.x", {"HOME": "/home/somebody"})
+    assert place.is_relative_to("/home/somebody") is (uid != 0)
+    looked_at = [directory.replace("~", "/home/somebody") for directory in NODEJS.places]
+    assert any(fnmatch(str(place / "bin"), directory) for directory in looked_at)
 
 
 def test_a_program_that_hangs_when_it_is_tried_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -117,4 +117,6 @@ def truncated(request_id: str) -> bytes:
 
 def error_type(posted: str) -> str:
     """The error type a runtime posted, as log lines show it: what is not of AWS's form is unknown (AWS: spec 3.3)."""
-    return posted if _ERROR_TYPE.fullmatch(posted) else "Runtime.Unknown"
+    if _ERROR_TYPE.fullmatch(posted):
+        return posted
+    return "Function.Unknown" if posted.startswith("Function.") else "Runtime.Unknown"
