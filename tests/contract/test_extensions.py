@@ -144,6 +144,17 @@ async def test_a_runtime_that_does_not_heed_sigterm_leaves_extensions_their_time
     assert "runtime terminated" not in made.log
 
 
+@story
+async def test_a_runtime_without_any_extension_is_ended_at_once_and_hears_nothing_of_it() -> None:
+    async with layered() as made:
+        environment = await made.start()
+        assert (await environment.run(DO_NOTHING)).payload == b"5"
+        await until(lambda: not environment.busy, "the phase is over")
+        await environment.end()
+    assert "ran" in made.log
+    assert "runtime terminated" not in made.log
+
+
 _INTERNAL = """
 import threading
 API = "http://" + os.environ["AWS_LAMBDA_RUNTIME_API"] + "/2020-01-01/extension/"
