@@ -82,6 +82,8 @@ def test_an_extension_in_a_layer_gets_telemetry_of_every_kind_and_its_lines_are_
         written = logs.filter_log_events(logGroupName=f"/aws/lambda/{name}", filterPattern='"from the function"')
     lines = [event["message"] for event in found]
     assert any(line.startswith("EXTENSION\tName: watcher\tState: Ready") for line in lines), "the platform tells of it"
+    told = "TELEMETRY\tName: watcher\tState: Subscribed\tTypes: [Platform, Function, Extension]"
+    assert [line.rstrip("\n") for line in lines if line.startswith("TELEMETRY")] == [told]
     own = [line for line in lines if line.startswith("watcher {")]
     assert any(request_id in line for line in own), "what it wrote itself"
     assert {event["logStreamName"] for event in [*found, *written["events"]]} == {found[0]["logStreamName"]}

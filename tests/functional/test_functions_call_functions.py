@@ -150,3 +150,15 @@ def test_the_operator_may_keep_functions_from_all_of_it(data_dir: Path) -> None:
         seen = "import os\ndef handler(e, c): return sorted(n for n in os.environ if 'KEY' in n or 'ENDPOINT' in n)"
         client = service.client()
         assert call(client, deploy_with(client, seen), {}) == []
+
+
+@pytest.mark.parametrize("endpoint", ["none", "http://lambda.example:4566"])
+def test_the_operator_says_where_functions_look_for_aws_and_a_function_may_say_otherwise(
+    data_dir: Path, endpoint: str
+) -> None:
+    with Service(data_dir, "--function-endpoint", endpoint) as service:
+        client = service.client()
+        seen = "import os\ndef handler(e, c): return os.environ.get('AWS_ENDPOINT_URL')"
+        assert call(client, deploy_with(client, seen), {}) == (None if endpoint == "none" else endpoint)
+        own = {"Variables": {"AWS_ENDPOINT_URL": "http://own.example"}}
+        assert call(client, deploy_with(client, seen, Environment=own), {}) == "http://own.example"
