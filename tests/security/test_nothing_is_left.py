@@ -57,7 +57,7 @@ async def test_after_many_starts_and_ends_nothing_is_left_of_them(mode: Isolatio
         await until(_at_rest(bench.server, mode), "only empty sandboxes wait")
         await until(lambda: _descriptors(os.getpid()) == ours, "we have closed what we opened")
         await until(lambda: _descriptors(served) == server, "the server has closed what it opened")
-        assert _mounts(served, bench.run_dir.parent) == mounts
+        assert _mounts(served, bench.run_dir.parent) <= mounts  # one of before may have been on its way out
         run_dir = bench.run_dir
         groups = cgroups_of(run_dir)
         assert len(groups) in (0, _empty_kept(mode) * len(hierarchies()))

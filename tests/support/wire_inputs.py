@@ -218,7 +218,8 @@ def _of_map(values: Values, shape: MapShape) -> Iterator[Broken]:
     if "max" in limits and limits["max"] <= 100:
         size = limits["max"] + 1
         says = f"Member must have length less than or equal to {limits['max']}"
-        yield Broken("", says, st.dictionaries(keys, entries, min_size=size, max_size=size))
+        if not 0 < len(getattr(shape.key, "enum", ())) < size:  # else there are not so many keys
+            yield Broken("", says, st.dictionaries(keys, entries, min_size=size, max_size=size))
     if limits.get("min"):
         yield Broken("", f"Member must have length greater than or equal to {limits['min']}", st.just({}))
     for _, _, bad in _of(values, shape.key):
