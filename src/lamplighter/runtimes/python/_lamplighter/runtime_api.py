@@ -28,7 +28,7 @@ _NAMES = (
 )
 _USUAL = re.compile(
     rb"HTTP/1\.1 200 OK\r\n"
-    + b"".join(name + rb": ([^\s](?:[^\r\n]*[^\s])?)\r\n" for name in _NAMES)
+    + b"".join(name + rb": (\S+)\r\n" for name in _NAMES)
     + rb"Content-Length: ([0-9]+)\r\n\r\n"
 )
 _KEYS = tuple(name.lower() for name in _NAMES)
