@@ -6,6 +6,7 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 
 from lamplighter.sandbox.probe import disk_for_tmp
 from support.functions import deploy_with
+from support.sandbox_server import needs
 from support.service import Service, run
 from support.tmps import started
 
@@ -37,7 +39,7 @@ def on_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         pytest.skip("file systems of our own need root")
     if reason := disk_for_tmp(Path(tempfile.gettempdir())):
         pytest.skip(f"no /tmp on the disk here: {reason}")
-    with Service(tmp_path_factory.mktemp("disk") / "data", "--tmp", "auto", "--prometheus", "0") as service:
+    with Service(tmp_path_factory.mktemp("disk") / "data", "--prometheus", "0") as service:
         client = service.client()
         yield client
         client.close()
@@ -74,6 +76,20 @@ def test_beyond_its_size_there_is_no_space_and_another_function_has_its_own(on_d
         on_disk.delete_function(FunctionName=name)
 
 
+def test_without_root_a_file_in_tmp_counts_as_memory_and_ends_who_writes_more_than_that(data_dir: Path) -> None:
+    needs("user")
+    with Service(data_dir, "--isolation", "user", "--prometheus", "0") as service, closing(service.client()) as client:
+        name = deploy_with(client, SOURCE, MemorySize=128, Timeout=60)
+        (answer, before), (written, used) = _write(client, name, 0), _write(client, name, 60)
+        assert (answer, written) == ([0, 0], [60, 60])
+        assert started(service) == (0, 1)
+        if before is None or used is None:
+            pytest.skip("nothing limits memory here")
+        assert 60 <= used - before <= 65
+        assert isinstance(_write(client, name, 100)[0], dict), "it was killed"
+        assert _write(client, name, 1)[0] == [1, 1], "it begins empty"
+
+
 def test_who_asks_for_the_disk_by_name_starts_with_nothing_less(data_dir: Path) -> None:
     done = run("serve", "--port", "0", "--data-dir", str(data_dir), "--isolation", "none", "--tmp", "disk")
     assert done.returncode == 1
@@ -85,7 +101,7 @@ def test_where_no_disk_can_be_had_functions_run_and_the_log_says_where_tmp_is(da
         pytest.skip("no directory in memory here, or no root")
     with tempfile.TemporaryDirectory(dir="/dev/shm") as memory:
         os.chmod(memory, 0o755)
-        with Service(Path(memory, "data"), "--tmp", "auto", "--prometheus", "0") as service:
+        with Service(Path(memory, "data"), "--prometheus", "0") as service:
             client = service.client()
             name = deploy_with(client, SOURCE)
             assert _write(client, name, 1)[0] == [1, 1]
@@ -94,6 +110,6 @@ def test_where_no_disk_can_be_had_functions_run_and_the_log_says_where_tmp_is(da
                 service.last_words()
             )
             assert started(service) == (0, 1)
-        told = run("doctor", "--tmp", "auto", "--data-dir", memory).stdout
+        told = run("doctor", "--data-dir", memory).stdout
         assert re.search(r"no +/tmp of functions on the disk +It is in memory", told)
         assert "choose another" in " ".join(told.split())

@@ -36,7 +36,7 @@ class Settings:
     network: Network = "internet"
     reachable_networks: tuple[str, ...] = ()
     unreachable_networks: tuple[str, ...] = ()
-    tmp: Tmp = "memory"
+    tmp: Tmp = "auto"
     account_concurrency: int = 1000
     idle_timeout: int = 600
     max_environment_age: int = 7200

@@ -174,7 +174,7 @@ OPTIONS = (
     Option(
         "tmp",
         "|".join(get_args(Tmp)),
-        "memory",
+        "auto",
         "Where /tmp of functions is: on the disk of the data directory, as isolation full can have it, or in memory, "
         "where it counts as the function's; auto takes the disk where it can.",
         values.choice(get_args(Tmp)),
