@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from time import monotonic, sleep
 
-from bench import control, events, logs, snapstart
+from bench import control, events, logs, snapstart, waiting
 from bench.figures import Figure, Limit, Samples, at_least, at_most, percentile, ratio_at_least, ratio_at_most
 from bench.load import HOST, SECOND, Load, LoadError, Plan, Result
 from bench.memory import megabytes, tree
@@ -254,6 +254,16 @@ MEASUREMENTS = (
         "cold-boto3",
         partial(cold, handler="sdk.echo"),
         _pair("cold with an S3 client of boto3", "ms", (None, at_most(25)), (None, None)),
+    ),
+    Measurement(
+        "cold-nodejs",
+        partial(waiting.starts, language="nodejs"),
+        _pair("cold, Node.js, from a process that waits", "ms", (at_most(60), None), (None, None)),
+    ),
+    Measurement(
+        "cold-java",
+        partial(waiting.starts, language="java"),
+        _pair("cold, Java, from a process that waits", "ms", (at_most(150), None), (None, None)),
     ),
     Measurement(
         "snapstart",

@@ -1,0 +1,7 @@
+import java.util.Map;
+
+public class Echo {
+    public Map<String, Object> handler(Map<String, Object> event) {
+        return event;
+    }
+}
