@@ -14,8 +14,10 @@ from support.sandbox_server import (
     VARIABLES,
     Bench,
     cgroups_of,
+    descendants,
     fork_servers,
     serving,
+    serving_process,
     story,
     until,
 )
@@ -287,6 +289,24 @@ async def test_a_fork_server_that_dies_takes_its_sandboxes_along_and_is_replaced
         async with asyncio.timeout(DEADLINE):
             assert await guest.sandbox.exited == Exit(signal=9)
         assert await (await bench.guest()).run("result = 1") == 1
+
+
+@MODES
+@story
+async def test_all_that_wait_may_be_killed_as_one_is_taken(mode: Isolation) -> None:
+    async with serving(mode) as bench:
+        await (await bench.guest()).run("result = 1")
+        (forkserver,) = fork_servers(bench.server)
+        server = serving_process(bench.server)
+        os.kill(server, signal.SIGSTOP)  # it hears of their deaths together with the order
+        try:
+            for pid in descendants(forkserver):
+                os.kill(pid, signal.SIGKILL)
+            taken = asyncio.create_task(bench.guest())
+            await asyncio.sleep(0)
+        finally:
+            os.kill(server, signal.SIGCONT)
+        assert await (await taken).run("result = 1") == 1
 
 
 @MODES

@@ -17,7 +17,7 @@ from typing import Any, Self
 
 from lamplighter.model.command import Command
 from lamplighter.sandbox.channel import Channel, Malformed, close_all
-from lamplighter.sandbox.contract import Isolation, Sandbox, SandboxError, SandboxSpec
+from lamplighter.sandbox.contract import EndedEarly, Isolation, Sandbox, SandboxError, SandboxSpec
 from lamplighter.sandbox.freezer import Freezing
 from lamplighter.sandbox.gauge import Pages
 from lamplighter.sandbox.handle import END_DEADLINE, START_DEADLINE, ServerSandbox
@@ -26,6 +26,7 @@ from lamplighter.sandbox.remedies import remedy
 from lamplighter.sandbox.ways import Ways
 
 LAUNCH_DEADLINE = 15.0
+REPLACED = 8  # sandboxes that end early in a row, as all that wait may have been killed at once
 
 _log = logging.getLogger(__name__)
 
@@ -106,7 +107,13 @@ class ServerSandboxes:
         return await self._open(ServerSandbox(self, next(self._names), spec, template))
 
     async def start(self, spec: SandboxSpec, former: Sandbox | None = None) -> ServerSandbox:
-        """contract.Sandboxes.start."""
+        """contract.Sandboxes.start. One that ends early is replaced: nothing of the function's has run."""
+        for _ in range(REPLACED):
+            try:
+                return await self._open(ServerSandbox(self, next(self._names), spec), former)
+            except EndedEarly:
+                if former is not None:  # its /tmp went with the one that ended
+                    raise
         return await self._open(ServerSandbox(self, next(self._names), spec), former)
 
     async def _open(self, sandbox: ServerSandbox, former: Sandbox | None = None) -> ServerSandbox:

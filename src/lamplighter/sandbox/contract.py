@@ -125,5 +125,9 @@ class SandboxError(Exception):
     """A sandbox could not be made; the text is for the operator, never for the function's caller."""
 
 
+class EndedEarly(SandboxError):
+    """It ended unasked before its runtime ran, as what waits to become a sandbox can be killed in that moment."""
+
+
 class Unfit(SandboxError):
     """No copies can be made of this one; the text says why. It may have been killed."""

@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol
 
 from lamplighter.sandbox.cgroup import cpu_quota
 from lamplighter.sandbox.channel import Channel, Malformed, close_all
-from lamplighter.sandbox.contract import Exit, Isolation, SandboxError, SandboxSpec, Unfit
+from lamplighter.sandbox.contract import EndedEarly, Exit, Isolation, SandboxError, SandboxSpec, Unfit
 from lamplighter.sandbox.freezer import Freezer, Freezing
 from lamplighter.sandbox.gauge import MemoryGauge, Pages
 from lamplighter.sandbox.remedies import remedy
@@ -231,12 +231,12 @@ class ServerSandbox:
         if not self._made.done():
             self._made.set_result(None)
 
-    def failed(self, reason: str, number: int | None = None) -> None:
+    def failed(self, reason: str, number: int | None = None, kind: type[SandboxError] = SandboxError) -> None:
         """It will not come up, or (`gone` follows) it is going down."""
         text = f"a sandbox could not be started: {reason}{remedy(number, reason)}"
         for future in (self._made, self._running):
             if not future.done():
-                future.set_exception(SandboxError(text))
+                future.set_exception(kind(text))
                 future.exception()  # one of the two is looked at, by `open`
 
     def gone(
@@ -249,7 +249,7 @@ class ServerSandbox:
         self.thaw()  # if it is the server that is gone, nobody else will
         self.held("it is gone")
         self._on_status()  # what it said last may still be on its way up here, and is more to the point
-        self.failed(reason or "it ended while starting")
+        self.failed(reason or "it ended while starting", kind=EndedEarly)
         if self._template is None or self._status is None:
             self._exit_all()  # else who tells how a copy ended is not who ends it: that comes, or end of file
         if not self._gone.done():
