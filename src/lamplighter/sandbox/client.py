@@ -107,7 +107,7 @@ class ServerSandboxes:
         return await self._open(ServerSandbox(self, next(self._names), spec, template))
 
     async def start(self, spec: SandboxSpec, former: Sandbox | None = None) -> ServerSandbox:
-        """contract.Sandboxes.start. One that ends early is replaced: nothing of the function's has run."""
+        """contract.Sandboxes.start. One that ends early is replaced: no invocation has been given to it."""
         for _ in range(REPLACED):
             try:
                 return await self._open(ServerSandbox(self, next(self._names), spec), former)

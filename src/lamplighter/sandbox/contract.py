@@ -126,7 +126,8 @@ class SandboxError(Exception):
 
 
 class EndedEarly(SandboxError):
-    """It ended unasked before its runtime ran, as what waits to become a sandbox can be killed in that moment."""
+    """It ended unasked before it said that its runtime runs, as what waits to become a sandbox can be killed in that
+    moment. At worst the function's init had begun."""
 
 
 class Unfit(SandboxError):
