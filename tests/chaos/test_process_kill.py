@@ -6,6 +6,8 @@ import signal
 import threading
 from pathlib import Path
 
+import pytest
+
 from support.callers import CALLERS, calling, check_that_nothing_is_left, until
 from support.sandbox_server import children, descendants, fork_servers
 from support.service import Service
@@ -44,6 +46,26 @@ def test_what_a_killed_service_still_takes_down_is_not_its_successors(tmp_path: 
                     callers.until_answered_again()
         finally:
             noticing.join()
+    check_that_nothing_is_left(next_one)
+
+
+@pytest.mark.root
+def test_who_clears_up_too_late_finds_what_is_its_successors(tmp_path: Path) -> None:
+    data_dir = tmp_path / "data"
+    with Service(data_dir, "--auth", "off") as service, calling(service):
+        survivor = children(_sandbox_server(service))[0]
+        os.kill(survivor, signal.SIGSTOP)  # the server takes all down, and this one hears of its end much later
+        try:
+            service.kill()
+            with Service(data_dir, "--auth", "off") as next_one:
+                os.kill(survivor, signal.SIGCONT)
+                until(lambda: not _alive(survivor), "it has looked")
+                with calling(next_one) as callers:
+                    callers.until_answered_again()
+                assert not callers.failures
+        finally:
+            if _alive(survivor):
+                os.kill(survivor, signal.SIGCONT)
     check_that_nothing_is_left(next_one)
 
 

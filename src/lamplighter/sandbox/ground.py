@@ -75,13 +75,21 @@ def _taken(run_dir: str) -> int:
         os.makedirs(run_dir, mode=0o755, exist_ok=True)
         directory = os.open(run_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.path.samestat(os.fstat(directory), os.stat(run_dir)):
+        if _is_at(directory, run_dir):
             return directory
     except (FileNotFoundError, BlockingIOError):
         pass  # the one before has just removed it, or still has it
     if directory >= 0:
         os.close(directory)
     return -1
+
+
+def _is_at(directory: int, path: str) -> bool:
+    """Whether it is this one that has the name, and not another, made after it was removed."""
+    try:
+        return os.path.samestat(os.fstat(directory), os.stat(path))
+    except FileNotFoundError:
+        return False
 
 
 def prepare(told: Configuration) -> tuple[Cgroups, Survivor]:
@@ -95,7 +103,12 @@ def prepare(told: Configuration) -> tuple[Cgroups, Survivor]:
     os.mkdir(os.path.join(told.run_dir, PLACE), 0o700)
     name = "lamplighter-" + hashlib.sha256(os.path.realpath(told.run_dir).encode()).hexdigest()[:16]
     cgroups = Cgroups.open(name, hierarchies())
-    survivor = Survivor.fork(taken, lambda: take_down(cgroups, told.run_dir))
+
+    def clear(directory: int) -> None:
+        if _is_at(directory, told.run_dir):  # else the server took all down, and the next one may be there already
+            take_down(cgroups, told.run_dir)
+
+    survivor = Survivor.fork(taken, clear)
     if told.isolation == "user":
         _own_user_namespace()
     if told.isolation == "full":

@@ -25,8 +25,9 @@ class Survivor:
     pipe: int
 
     @classmethod
-    def fork(cls, kept: int, clear: Callable[[], None]) -> "Survivor":
-        """kept: a descriptor, with the lock on what is cleared: so that whoever comes next waits for us."""
+    def fork(cls, kept: int, clear: Callable[[int], None]) -> "Survivor":
+        """kept: a descriptor, with the lock on what is cleared: so that whoever comes next waits for us. It is what
+        `clear` is called with, by whatever number it has then."""
         theirs, ours = os.pipe2(os.O_CLOEXEC)
         pid = os.fork()
         if pid == 0:
@@ -43,13 +44,13 @@ class Survivor:
             pass
 
 
-def _wait(pipe: int, kept: int, clear: Callable[[], None]) -> NoReturn:
+def _wait(pipe: int, kept: int, clear: Callable[[int], None]) -> NoReturn:
     try:
         moved = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _FIRST + 2) for descriptor in (pipe, kept)]
         for number, descriptor in enumerate(moved, _FIRST):
             os.dup2(descriptor, number, inheritable=False)
         linux.close_from(_FIRST + 2)  # the service's channel, too, or it would not see the server's end
         os.read(_FIRST, 1)
-        clear()
+        clear(_FIRST + 1)
     finally:
         os._exit(0)
