@@ -323,7 +323,7 @@ async def test_a_flood_of_idle_calls_is_slowed_down() -> None:
             assert (await client.reply()).status == 200
         client.send(request("GET", "/ping"))
         await client.reply()
-        assert loop.time() - began >= 0.1
+        assert round(loop.time() - began, 3) >= 0.1  # its clock counts whole milliseconds
 
 
 @story
