@@ -27,6 +27,7 @@ SMALLEST: Final = 256 << 10  # but so much is for each
 BLOCK: Final = 256 << 10  # bytes of one block on disk
 _HEAD: Final = RECORD.size
 _PACK: Final = RECORD.pack
+_EMBEDDED: Final = b'"_aws"'  # without it, a line has no embedded metrics
 
 # Account, region, log group, when it was written (seconds since the epoch), and the lines.
 Embed = Callable[[str, str, str, float, bytes], None]
@@ -164,9 +165,6 @@ class _Queue:
                         embedded(*self.group, time / 1000, data)
             blocks.append(found)
         return blocks
-
-
-_EMBEDDED: Final = b'"_aws"'
 
 
 def _records(payload: bytes) -> Iterator[tuple[int, int, bytes]]:
