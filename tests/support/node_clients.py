@@ -21,7 +21,13 @@ from support.python_corpus import Session
 from support.runtime_api import Request, RuntimeApi
 
 CLIENT = Path(lamplighter.runtimes.__file__).parent / "nodejs"
-_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+# What two runs, or two patches of one release of Node.js, tell apart.
+_CHANGES = (
+    (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"), "TIME"),
+    (re.compile(r"\(node:\d+\)"), "(node:PID)"),
+    (re.compile(r"^(node:internal/\S+):\d+$", re.MULTILINE), r"\1:LINE"),
+    (re.compile(r"^Node\.js v\d+\.\d+\.\d+$", re.MULTILINE), "Node.js VERSION"),
+)
 
 
 @dataclass(frozen=True)
@@ -88,7 +94,8 @@ class _Tidy:
         return re.sub(r"\b(Buffered|Streaming)InvokeProcessor\.handler\b", "Runtime.handler", text)
 
     def log(self, text: str) -> Iterable[str]:
-        text = re.sub(r"\(node:\d+\)", "(node:PID)", _TIME.sub("TIME", text))
+        for change, name in _CHANGES:
+            text = change.sub(name, text)
         for line in self.places(text).split("\n"):
             begin, json_text, value = _with_json(line)
             if json_text:
