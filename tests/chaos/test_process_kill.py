@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from support.callers import CALLERS, calling, check_that_nothing_is_left, until
-from support.sandbox_server import children, descendants, fork_servers
+from support.sandbox_server import children, descendants, fork_servers, survivors
 from support.service import Service
 
 
@@ -53,7 +53,7 @@ def test_what_a_killed_service_still_takes_down_is_not_its_successors(tmp_path: 
 def test_who_clears_up_too_late_finds_what_is_its_successors(tmp_path: Path) -> None:
     data_dir = tmp_path / "data"
     with Service(data_dir, "--auth", "off") as service, calling(service):
-        survivor = children(_sandbox_server(service))[0]
+        (survivor,) = survivors(_sandbox_server(service))
         os.kill(survivor, signal.SIGSTOP)  # the server takes all down, and this one hears of its end much later
         try:
             service.kill()
@@ -67,6 +67,24 @@ def test_who_clears_up_too_late_finds_what_is_its_successors(tmp_path: Path) -> 
             if _alive(survivor):
                 os.kill(survivor, signal.SIGCONT)
     check_that_nothing_is_left(next_one)
+
+
+def test_kill_9_of_who_clears_up_costs_no_call_and_its_successor_clears_up(tmp_path: Path) -> None:
+    with Service(tmp_path / "data", "--auth", "off") as service:
+        server = _sandbox_server(service)
+        with calling(service) as callers:
+            (killed,) = survivors(server)
+            os.kill(killed, signal.SIGKILL)
+            until(lambda: set(survivors(server)) - {killed}, "there is another")
+            callers.until_answered_again()
+        assert not callers.failures
+        until(lambda: "the process that clears up after kill -9 had died" in service.last_words(), "the log says so")
+        left = descendants(service.process.pid)
+        os.kill(service.process.pid, signal.SIGSTOP)  # so that it does not notice the server's end
+        os.kill(server, signal.SIGKILL)
+        service.kill()
+        until(lambda: not any(map(_alive, left)), "everything has ended")
+    check_that_nothing_is_left(service)
 
 
 def test_kill_9_of_the_sandbox_server_ends_the_service_which_says_why(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from lamplighter.sandbox.client import ServerSandboxes
 from lamplighter.sandbox.contract import Isolation, SandboxSpec
 from lamplighter.sandbox.messages import Configuration, Runtime
 from lamplighter.sandbox.supply import LATELY
+from lamplighter.sandbox.survivor import AGAIN
 from support.sandbox_server import (
     CLIENT,
     VARIABLES,
@@ -32,6 +33,7 @@ from support.sandbox_server import (
     serving,
     serving_process,
     story,
+    survivors,
     until,
 )
 
@@ -98,6 +100,7 @@ from lamplighter.sandbox.client import ServerSandboxes
 from lamplighter.sandbox.contract import SandboxSpec
 from lamplighter.sandbox.messages import Configuration, Runtime
 from lamplighter.sandbox.supply import LATELY
+from lamplighter.sandbox.survivor import AGAIN
 
 async def main():
     code_root, run_dir, client, mode, digest = sys.argv[1:]
@@ -129,11 +132,12 @@ async def test_kill_9_of_ours_leaves_nothing_running_and_a_new_start_removes_the
             inside = descendants(service.pid)
             (server,) = [pid for pid in inside if _parent(pid) == service.pid]
             assert len(inside) > 6
-            survivor = children(server)[0]
+            await until(lambda: survivors(server), "somebody is there to clear up")
             if victim in ("both", "all"):
                 service.send_signal(signal.SIGSTOP)  # so that it does not notice the server's end
             if victim == "all":
-                os.kill(survivor, signal.SIGKILL)
+                os.kill(server, signal.SIGSTOP)  # nor this the end of the one that clears up
+                os.kill(survivors(server)[0], signal.SIGKILL)
             os.kill(service.pid if victim == "service" else server, signal.SIGKILL)
             if victim == "server":
                 await until(lambda: not any(_alive(pid) for pid in inside if pid != server), "what it held has ended")
@@ -151,6 +155,46 @@ async def test_kill_9_of_ours_leaves_nothing_running_and_a_new_start_removes_the
         finally:
             await sandboxes.close()
         assert not cgroup_parents(run_dir)
+
+
+@pytest.mark.root
+@MODES
+@story
+async def test_who_clears_up_after_kill_9_is_replaced_when_killed_alone_and_so_is_the_next(mode: Isolation) -> None:
+    needs(mode if os.geteuid() == 0 else "full")
+    with tempfile.TemporaryDirectory(prefix="lamplighter-test-") as place:
+        digest = hashlib.sha256(b"").hexdigest()
+        code_root, run_dir = Path(place, "code"), Path(place, "run")
+        (code_root / digest).mkdir(parents=True)
+        with _service(str(code_root), str(run_dir), str(CLIENT), mode, digest) as service:
+            try:
+                assert service.stdout and service.stdout.readline() == b"up\n"
+                (server,) = children(service.pid)
+                await until(lambda: survivors(server), "somebody is there to clear up")
+                began = time.monotonic()
+                for _ in range(3):
+                    (last,) = await _replaced(server)
+                assert time.monotonic() - began >= 2 * AGAIN, "the second and third had to wait"
+                assert os.readlink(f"/proc/{last}/ns/mnt") == os.readlink("/proc/self/ns/mnt")
+                for pid in (service.pid, server):
+                    os.kill(pid, signal.SIGSTOP)  # so that neither notices the other's end
+                inside = descendants(service.pid)
+                assert len(inside) > 6
+                for pid in {*inside} - {last}:
+                    os.kill(pid, signal.SIGKILL)
+            finally:
+                service.kill()
+        await until(lambda: not any(_alive(pid) for pid in inside), "everything has ended, what was frozen too")
+        await until(lambda: not run_dir.exists() and not cgroup_parents(run_dir), "somebody has cleaned up")
+
+
+async def _replaced(server: int) -> list[int]:
+    """Who clears up, once the one who did has been killed and reaped."""
+    before = survivors(server)
+    os.kill(before[0], signal.SIGKILL)
+    await until(lambda: not {*before} & {*children(server)}, "it has been reaped")
+    await until(lambda: survivors(server), "another is there")
+    return survivors(server)
 
 
 def _service(*arguments: str) -> "subprocess.Popen[bytes]":

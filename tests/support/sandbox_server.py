@@ -25,6 +25,7 @@ from lamplighter.sandbox.client import ServerSandboxes
 from lamplighter.sandbox.contract import Isolation, SandboxSpec
 from lamplighter.sandbox.handle import ServerSandbox
 from lamplighter.sandbox.messages import Configuration, Runtime
+from lamplighter.sandbox.survivor import NAME
 
 DEADLINE = 20.0
 NOBODY = 65534
@@ -278,6 +279,18 @@ def fork_servers(server: int) -> list[int]:
     """Of the server that was started as `server`."""
     found = children(serving_process(server))
     return [pid for pid in found if b"sandbox.forkserver" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+def survivors(server: int) -> list[int]:
+    """What clears up after the server that was started as `server`: one, once it has taken its name."""
+    return [pid for pid in children(server) if _name(pid) == NAME]
+
+
+def _name(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().rstrip()
+    except OSError:
+        return ""
 
 
 def cgroup_parents(run_dir: Path, seen_by: Path = Path("/proc/self")) -> list[Path]:

@@ -13,12 +13,13 @@ import shutil
 import signal
 import time
 from pathlib import Path
+from typing import NoReturn
 
 from lamplighter.sandbox import linux
 from lamplighter.sandbox.cgroup import Cgroups, hierarchies
 from lamplighter.sandbox.messages import Configuration
 from lamplighter.sandbox.probe import enter_user_namespace
-from lamplighter.sandbox.survivor import Survivor
+from lamplighter.sandbox.survivor import REPLACED, Survivor
 from lamplighter.sandbox.tmp import PLACE
 
 TAKEOVER = 10.0  # seconds that one before us may still need to take down what it has
@@ -41,19 +42,44 @@ def take_down(cgroups: Cgroups, run_dir: str) -> None:
         os.rmdir(run_dir)
 
 
-def _own_user_namespace() -> None:
-    """Isolation "user": root over namespaces of our own making, and an ordinary user to everything else."""
+def _own_user_namespace(survivor: Survivor) -> None:
+    """Isolation "user": root over namespaces of our own making, and an ordinary user to everything else.
+
+    Returns in a child, which goes on as the server. Making pid namespaces again and again takes one that belongs to our
+    user namespace: so it is its pid 1. This process stays outside, from where the survivor can be replaced, and waits.
+    Whichever is killed, the other goes too.
+    """
+    linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
+    adopted, adopting = os.pipe2(os.O_CLOEXEC)
+    between = os.fork()
+    if between:
+        survivor.stay_with(adopting)
+        _stay_outside(survivor, between, adopting)
+    os.close(adopting)
     enter_user_namespace(linux.CLONE_NEWNS | linux.CLONE_NEWPID)
-    # Making pid namespaces again and again takes one that belongs to our user namespace: so a child goes on as the
-    # server, as its pid 1, and this process only waits for it. Whichever is killed, the other goes too.
-    child = os.fork()
-    if child:
-        linux.close_from(3)
-        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) & 0xFF
-        with contextlib.suppress(ChildProcessError):
-            os.wait()  # for the survivor
-        os._exit(code)
+    if os.fork():
+        os._exit(0)
+    os.read(adopted, 1)
+    os.close(adopted)
     linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _stay_outside(survivor: Survivor, between: int, adopting: int) -> NoReturn:
+    """Until both have ended. between: whose child the server is at first; adopting: is closed when it is ours."""
+    code = os.waitstatus_to_exitcode(os.waitpid(between, 0)[1])
+    os.close(adopting)
+    served, cleared = code != 0, False
+    while not (served and cleared):
+        pid, status = os.wait()
+        if pid != survivor.pid:
+            code, served = os.waitstatus_to_exitcode(status), True
+        elif status == 0:
+            cleared = True
+        else:
+            survivor.died()
+            survivor.replace_in_time()
+            os.write(2, f"lamplighter: {REPLACED}\n".encode())
+    os._exit(code & 0xFF)
 
 
 def _take(run_dir: str) -> int:
@@ -108,10 +134,11 @@ def prepare(told: Configuration) -> tuple[Cgroups, Survivor]:
         if _is_at(directory, told.run_dir):  # else the server took all down, and the next one may be there already
             take_down(cgroups, told.run_dir)
 
-    survivor = Survivor.fork(taken, clear)
+    survivor = Survivor(taken, clear)
     if told.isolation == "user":
-        _own_user_namespace()
+        _own_user_namespace(survivor)
     if told.isolation == "full":
+        survivor.home = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
         linux.unshare(linux.CLONE_NEWNS)
     if told.isolation != "none":
         linux.mount("none", "/", None, linux.MS_REC | linux.MS_PRIVATE)

@@ -28,9 +28,10 @@ from lamplighter.sandbox.records import Record, Records
 from lamplighter.sandbox.sizes import limits
 from lamplighter.sandbox.spawn import ForkServerProcess, spawn
 from lamplighter.sandbox.stock import Stock
+from lamplighter.sandbox.survivor import REPLACED, Survivor
 from lamplighter.sandbox.templates import Templates, Watched
 from lamplighter.sandbox.tmp import HostTmp, Kept
-from lamplighter.sandbox.tmps import Tmps
+from lamplighter.sandbox.tmps import Notices, Tmps
 from lamplighter.sandbox.tracing import SUPPORTED
 
 RETRY = 0.01  # seconds until the next try to remove a cgroup whose last process is still on its way out
@@ -38,8 +39,9 @@ CLOSING = 5.0  # seconds for everything to be gone at the end
 
 
 class Server:
-    def __init__(self, channel: Channel, told: Configuration, cgroups: Cgroups) -> None:
+    def __init__(self, channel: Channel, told: Configuration, cgroups: Cgroups, survivor: Survivor) -> None:
         self._channel = channel
+        self._survivor = survivor
         self._told = told
         self._cgroups = cgroups
         self._code = Code(told.code_root, told.run_dir)
@@ -48,7 +50,8 @@ class Server:
         self._forkservers: dict[str, ForkServerProcess] = {}
         self._dying: list[int] = []  # to be reaped: as `waitpid` names them, a process or a whole group of them
         self._records = Records(cgroups)
-        self._tmps = Tmps(told, self._try_start, self._channel.send, self._dying)
+        self._notices = Notices(self._channel.send)
+        self._tmps = Tmps(told, self._try_start, self._notices, self._dying)
         self._templates = Templates(
             self._selector,
             self._channel.send,
@@ -65,6 +68,8 @@ class Server:
         """Until the service is gone."""
         self._channel.sock.setblocking(False)
         self._selector.register(self._channel, selectors.EVENT_READ, None)
+        if self._told.isolation != "user":  # there the process outside sees to it
+            self._watch_survivor()
         if stock := self._tmps.begin():
             self._selector.register(stock.channel, selectors.EVENT_READ, stock)
         while True:
@@ -99,6 +104,9 @@ class Server:
             if _passed(self._lines.due):
                 self._lines.refill()
                 self._tmps.refill()
+            if _passed(self._survivor.due) and self._survivor.replace():
+                self._watch_survivor()
+                self._notices.tell("survivor", REPLACED)
 
     def close(self) -> None:
         """Kill everything and give it back."""
@@ -111,12 +119,20 @@ class Server:
             self._tidy()
             time.sleep(RETRY if self._records.leaving or self._dying else 0)
         take_down(self._cgroups, self._told.run_dir)
+        self._survivor.end()
+
+    def _watch_survivor(self) -> None:
+        self._selector.register(self._survivor.death, selectors.EVENT_READ, Watched(self._survivor_died))
+
+    def _survivor_died(self) -> None:
+        self._selector.unregister(self._survivor.death)
+        self._survivor.died()
 
     def _patience(self) -> float | None:
         """Seconds to wait for packets."""
         if self._records.leaving or self._dying:
             return RETRY
-        due = [due for due in (self._tmps.due, self._lines.due) if due is not None]
+        due = [due for due in (self._tmps.due, self._lines.due, self._survivor.due) if due is not None]
         return max(0.0, min(due) - time.monotonic()) if due else None
 
     def _watch_writes(self) -> None:
@@ -380,7 +396,7 @@ def main() -> None:
         cgroups, survivor = prepare(told)
         if told.isolation != "none":  # there each sandbox has a process that sees to its orphans
             linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)  # to what a keeper that is killed leaves behind
-        server = Server(channel, told, cgroups)
+        server = Server(channel, told, cgroups, survivor)
     except (OSError, Malformed, KeyError) as error:
         where = f" ({error.filename})" if isinstance(error, OSError) and error.filename else ""
         text = error.strerror if isinstance(error, OSError) else str(error)
@@ -391,7 +407,6 @@ def main() -> None:
         server.serve()
     finally:
         server.close()
-        survivor.end()
 
 
 if __name__ == "__main__":

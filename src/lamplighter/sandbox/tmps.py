@@ -45,20 +45,20 @@ class Notices:
 
 
 class Tmps:
-    """start: begins a start that has waited; takes of the descriptors what it wants. tell: sends to the service.
-    dying: takes what `waitpid` calls children that end by themselves."""
+    """start: begins a start that has waited; takes of the descriptors what it wants. dying: takes what `waitpid` calls
+    children that end by themselves."""
 
     def __init__(
         self,
         told: Configuration,
         start: Callable[[Start, list[int]], None],
-        tell: Callable[[dict[str, Any]], None],
+        notices: Notices,
         dying: list[int],
     ) -> None:
         self._told = told
         self.stock: Stock | None = None
         self._start = start
-        self._notices = Notices(tell)
+        self._notices = notices
         self._dying = dying
         self._waiting: deque[Waiting] = deque()
         self._refill_at: float | None = None
