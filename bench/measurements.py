@@ -14,13 +14,15 @@ from time import monotonic, sleep
 
 from bench import control, events, logs, snapstart, waiting
 from bench.figures import Figure, Limit, Samples, at_least, at_most, percentile, ratio_at_least, ratio_at_most
+from bench.floor import floor
 from bench.load import HOST, SECOND, Load, LoadError, Plan, Result
 from bench.memory import megabytes, tree
 from bench.program import Unavailable
 from bench.service import WHOLE_CPU, Service
-from bench.stage import SMALL, Stage, Work, latency
+from bench.stage import SMALL, Side, Stage, Work, latency
 
 SETTLE = 30.0  # seconds for processes to come and go
+HUGE = b'"%s"' % (b"x" * 6_000_000)
 BURST = b'{"seconds": 1}'
 P50, P99 = latency(0.5), latency(0.99)
 
@@ -155,9 +157,20 @@ def slow_client(stage: Stage, service: Service) -> Generator[None]:
         thread.join()
 
 
-def huge_payload(stage: Stage, service: Service) -> AbstractContextManager[None]:
-    """Somebody calls with 6 MB, again and again."""
-    return _somebody_else(stage, service, "handlers.echo", b'"%s"' % (b"x" * 6_000_000))
+def beside_huge_payloads(stage: Stage) -> tuple[Samples, ...]:
+    """One caller's p99 while somebody calls with 6 MB, again and again: against the same without, and against the
+    floor's beside the same, since three more processes want the processors whoever answers."""
+    names, others = stage.names(1), stage.names(1)
+    quiet: list[float] = []
+    disturbed: list[float] = []
+    bare: list[float] = []
+    with stage.deployed([*names, *others], memory_size=WHOLE_CPU) as service, floor([*names, *others], 1) as relay:
+        for _ in range(stage.rounds):
+            quiet.append(P99(stage.load.run(stage.plan(service, names, Work()))))
+            for side, found in ((service, disturbed), (relay, bare)):
+                with _calls(stage, side, others, HUGE):
+                    found.append(P99(stage.load.run(stage.plan(side, names, Work()))))
+    return Samples(tuple(disturbed), tuple(quiet)), Samples(tuple(disturbed), tuple(bare))
 
 
 def log_flood(stage: Stage, service: Service) -> AbstractContextManager[None]:
@@ -168,9 +181,15 @@ def log_flood(stage: Stage, service: Service) -> AbstractContextManager[None]:
 @contextmanager
 def _somebody_else(stage: Stage, service: Service, handler: str, body: bytes) -> Generator[None]:
     names = stage.names(1)
-    with service.functions(names, handler, memory_size=WHOLE_CPU), Load() as load:
-        plan = stage.plan(service, names, Work(bodies=(body,)))
-        running = load.begin(plan)
+    with service.functions(names, handler, memory_size=WHOLE_CPU), _calls(stage, service, names, body):
+        yield
+
+
+@contextmanager
+def _calls(stage: Stage, side: Side, names: list[str], body: bytes) -> Generator[None]:
+    """By one more caller, for as long as one round."""
+    with Load() as load:
+        running = load.begin(stage.plan(side, names, Work(bodies=(body,))))
         yield
         running.result(SETTLE)
 
@@ -297,8 +316,11 @@ MEASUREMENTS = (
     ),
     Measurement(
         "huge-payload",
-        partial(beside, trouble=huge_payload),
-        (Figure("p99 beside 6 MB payloads, against none", "ms", *_BESIDE),),
+        beside_huge_payloads,
+        (
+            Figure("p99 beside 6 MB payloads, against none", "ms", *_BESIDE),
+            Figure("p99 beside 6 MB payloads, against the floor's beside them", "ms", *_BESIDE),
+        ),
     ),
     Measurement(
         "log-flood",

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from lamplighter.api.invoke import is_json
 from lamplighter.api.large_bodies import LargeBodies, surely_json
+from lamplighter.api.long_strings import surely_json_by_slices
 from lamplighter.model.pieces import joined
 
 VALUES = st.recursive(
@@ -76,3 +77,52 @@ def test_pieces_are_put_together_and_let_go(pieces: list[bytes]) -> None:
     whole = b"".join(pieces)
     assert asyncio.run(joined(pieces)) == whole
     assert pieces == []
+
+
+# What a long string may be made of, and what spoils one.
+BITS = st.sampled_from(["x", "é", "漢", "\U0001f600", '\\"', "\\\\", "\\n", "\\u6f22", "\\ud83d\\ude00", " ", ","])
+SPOILT = st.sampled_from([b"\\", b"\n", b"\x00", b"\xff", b"\xe6\xbc", b"\\u12", b"\\x", b"\\ud83d", b'"'])
+
+
+@given(st.lists(BITS, min_size=1, max_size=6), st.integers(0, 300), st.data())
+def test_a_long_text_is_judged_by_its_slices_as_in_one_piece(bits: list[str], more: int, data: st.DataObject) -> None:
+    text = "".join(bits)
+    whole = f'{{"a":"{text * (100_000 // len(text) + more)}","b":["{"y" * 5000}",1]}}'.encode()
+    if not set(bits) & {'\\"', "\\\\", "\\n", "\\u6f22", "\\ud83d\\ude00"}:
+        assert surely_json_by_slices(whole)
+    at = data.draw(st.integers(0, len(whole)))
+    spoilt = whole[:at] + data.draw(SPOILT) + whole[at + data.draw(st.integers(0, 2)) :]
+    for body in (whole, spoilt):
+        assert is_json(body) or not surely_json_by_slices(body)
+
+
+@pytest.mark.parametrize("text", ["x", "ab+/", "漢字", "a line of a page\n", '"so" ' + "x" * 500, "\\ " * 9 + "x" * 99])
+def test_a_large_text_is_judged_without_a_parser_that_keeps_the_loop_waiting(text: str) -> None:
+    def decide(body: bytes) -> bool:
+        raise AssertionError("asked")
+
+    body = json.dumps({"text": text * (600_000 // len(text))}, ensure_ascii=False).encode()
+    assert surely_json_by_slices(body)
+    assert asyncio.run(LargeBodies().is_json(body, decide))
+
+
+@given(VALUES, st.booleans())
+def test_a_value_with_a_long_text_in_it_is_json_by_its_slices(value: object, ascii: bool) -> None:
+    body = json.dumps([value, "x" * 200_000, {"k": value}, "漢" * 50_000], ensure_ascii=False)
+    assert surely_json_by_slices(body.encode())
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'"' + b"x" * 200_000,
+        b'"%b" "%b"' % (b"x" * 200_000, b"y" * 9000),
+        b'{"%b"}' % (b"x" * 200_000),
+        b'"%b\\"' % (b"x" * 200_000),
+        b'"%b"' % (b"\\" * 199_999),
+        b"",
+    ],
+)
+def test_what_is_no_json_is_not_by_its_slices(body: bytes) -> None:
+    assert not is_json(body)
+    assert not surely_json_by_slices(body)

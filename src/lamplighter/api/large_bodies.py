@@ -1,8 +1,9 @@
 """What has to be known of a large body, found out beside the event loop: its hash, and whether it is JSON.
 
 A few megabytes take long enough to hash that everybody else's calls would feel it, and to parse as many objects a
-hundred times as long. A thread alone does not help there: to parse is to hold Python's lock to the end. SQLite's parser
-holds none. It decides what is JSON only by saying yes, and is as strict as the one for small bodies.
+hundred times as long. A thread alone does not help there: to parse is to hold Python's lock to the end. What is large
+by a few long strings is parsed in slices (`long_strings.py`), and for the rest there is SQLite's parser, which holds no
+lock. Both decide what is JSON only by saying yes, and are as strict as the one for small bodies.
 """
 
 import asyncio
@@ -11,11 +12,11 @@ from collections.abc import Callable
 from hashlib import sha256
 from typing import Final, TypeVar
 
+from lamplighter.api.long_strings import surely_json_by_slices
 from lamplighter.model.pieces import joined
 
 LARGE: Final = 256 << 10  # bytes
 _AT_ONCE: Final = 2  # bodies that are looked at; the others wait, which is who sends large ones
-_FEW: Final = 4096  # commas; a body with fewer is nearly all text, which takes no time to parse
 
 _T = TypeVar("_T")
 
@@ -34,8 +35,8 @@ class LargeBodies:
         return await self._beside(lambda: sha256(body).hexdigest())
 
     async def is_json(self, body: bytes, decide: Callable[[bytes], bool]) -> bool:
-        """As `decide`, which is asked where it takes little time, or where the answer might be no."""
-        return await self._beside(lambda: (body.count(b",") >= _FEW and surely_json(body)) or decide(body))
+        """As `decide`, which is asked only where the answer might be no."""
+        return await self._beside(lambda: surely_json_by_slices(body) or surely_json(body) or decide(body))
 
     async def _beside(self, work: Callable[[], _T]) -> _T:
         async with self._turns:
