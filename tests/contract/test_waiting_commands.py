@@ -1,5 +1,6 @@
 """Commands that are started before anybody knows for which function."""
 
+import asyncio
 import contextlib
 import json
 import os
@@ -8,10 +9,10 @@ from collections import deque
 from pathlib import Path
 
 import pytest
-from tests.support.sandbox_server import VARIABLES, Bench, descendants, serving, story, until
+from tests.support.sandbox_server import DEADLINE, VARIABLES, Bench, Guest, descendants, serving, story, until
 
 from lamplighter.model.command import Command
-from lamplighter.sandbox.contract import Isolation
+from lamplighter.sandbox.contract import Exit, Isolation
 from lamplighter.sandbox.lines import STANDING_AGE, STANDING_KEPT, Demand
 
 ISOLATED = pytest.mark.parametrize("mode", [pytest.param("full", marks=pytest.mark.root), "user"])
@@ -77,6 +78,32 @@ async def test_what_dies_while_it_waits_harms_nobody(mode: Isolation) -> None:
                 os.kill(pid, signal.SIGKILL)
         await until(lambda: not set(before) & set(_waiting(bench)), "it is gone")
         assert (await _start(bench, "two"))[2] == "code of two"
+
+
+@ISOLATED
+@pytest.mark.parametrize("read", [False, True], ids=["unread", "read"])
+@story
+async def test_of_what_dies_at_its_order_it_is_told_whether_it_had_read_it(mode: Isolation, read: bool) -> None:
+    script = 'if [ -n "$WAITS" ]; then read -r told <&4; echo taken; exec sleep 1000; fi'
+    wanted = {"runtime": "custom", "command": ("/bin/sh", "-c", script), "waiting": {"WAITS": "1"}}
+    async with serving(mode) as bench:
+        await (await bench.guest(**wanted)).output()
+        await until(lambda: _waiting(bench), "one waits")
+        (waiting,) = _waiting(bench)
+        if not read:
+            os.kill(waiting, signal.SIGSTOP)
+        guest = await bench.guest(**wanted)
+        if read:
+            await until(lambda: _read(guest) == b"taken\n", "it has been told")
+        os.kill(waiting, signal.SIGKILL)
+        async with asyncio.timeout(DEADLINE):
+            assert await guest.sandbox.exited == Exit(signal=signal.SIGKILL, untaken=not read)
+
+
+def _read(guest: Guest) -> bytes:
+    with contextlib.suppress(BlockingIOError):
+        return os.read(guest.sandbox.output, 100)
+    return b""
 
 
 @ISOLATED

@@ -40,6 +40,7 @@ class Exit:
     refusal: str | None = (
         None  # why its command or `bootstrap` could not be run; nothing of the function's has run then
     )
+    untaken: bool = False  # it was killed before it knew what to run, so of the function at most extensions have run
 
 
 class Sandbox(Protocol):

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NoReturn
 
 from lamplighter.sandbox import guest
+from lamplighter.sandbox.gate import Gate
 
 DIRECTORY = "/opt/extensions"
 STARTED = 11  # at most: ten may register, and the one that is refused ends the init
@@ -43,13 +44,12 @@ class Process:
 
 @dataclass
 class Company:
-    """What runs beside a runtime, by pid, and what lets the runtime go on once all of it has registered: `parting` is
-    written to `gate`, which is closed then. output: the read end of all extensions' stdout and stderr."""
+    """What runs beside a runtime, by pid, and what lets the runtime go on once all of it has registered. output: the
+    read end of all extensions' stdout and stderr."""
 
     processes: dict[int, Process]
     output: int
-    gate: int = -1
-    parting: bytes = b""
+    gate: Gate = field(default_factory=lambda: Gate(-1))
 
 
 def find(directory: str = DIRECTORY) -> list[str]:

@@ -151,20 +151,24 @@ def _end_of(main: Callable[[], NoReturn]) -> int:
     return code & 0xFF
 
 
-def end_of(status: int, report: int, extension: str | None = None) -> bytes:
+def end_of(status: int, report: int, extension: str | None = None, untaken: bool = False) -> bytes:
     """What the service is told of a runtime, or of the extension of this name, that ended with this wait status.
-    report: the other end of its REPORT."""
+    report: the other end of its REPORT. untaken: it never read what it was to run."""
     signalled = os.WIFSIGNALED(status)
     os.set_blocking(report, False)
+    refusal = ""
     try:
         refusal = os.read(report, _REPORT_LIMIT).decode(errors="replace")
+    except ConnectionResetError:  # a runtime's also brings it its order, which still lay there
+        untaken = True
     except BlockingIOError:
-        refusal = ""
+        pass
     return json.dumps(
         {
             "code": None if signalled else os.WEXITSTATUS(status),
             "signal": os.WTERMSIG(status) if signalled else None,
             "refusal": refusal or None,
+            "untaken": untaken,
             **({} if extension is None else {"extension": extension}),
         }
     ).encode()

@@ -290,7 +290,8 @@ class ServerSandbox:
         elif "failed" in body:
             self.failed(body["failed"], body.get("errno"))
         elif "code" in body:
-            how = Exit(code=body["code"], signal=body["signal"], refusal=body["refusal"])
+            untaken = bool(body.get("untaken"))
+            how = Exit(code=body["code"], signal=body["signal"], refusal=body["refusal"], untaken=untaken)
             if "extension" in body:
                 self.extensions[body["extension"]].set_result(how)
             else:

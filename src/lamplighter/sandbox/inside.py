@@ -26,6 +26,7 @@ from lamplighter.sandbox import diversion, extensions, guest, linux, pages
 from lamplighter.sandbox.channel import Channel, Malformed, close_all
 from lamplighter.sandbox.copies import Copies
 from lamplighter.sandbox.extensions import Company
+from lamplighter.sandbox.gate import Gate
 
 RUNTIME_API = ("127.0.0.1", 9001)
 SERVICE_API = ("127.0.0.1", 4566)  # where people find Lamplighter outside, too
@@ -81,6 +82,8 @@ def live(ground: Ground, preparation: Preparation) -> NoReturn:
         if packet is not None and "wait" in packet[0]:
             if not failure:
                 standing = _stand_by(made[1], packet[0])
+                if not standing.outlives_waiting(orders):
+                    os._exit(1)  # nobody need know: there is no function yet
             packet = orders.receive()
         if packet is not None:
             order, (status_end, output, *rest) = packet
@@ -97,7 +100,7 @@ def live(ground: Ground, preparation: Preparation) -> NoReturn:
                 company = _accompany(ground, preparation, order["variables"]) if len(mounts) > 2 else None
                 passed, out = [door.detach() for door in doors], len(doors) - DOORS
                 if standing and not standing.go(order["variables"], company):
-                    os.waitpid(child, 0)  # it dies as we speak: the ends of its pipes are closed before it is a zombie
+                    os.waitpid(child, 0)  # it dies as we speak: its descriptors are closed before it is a zombie
                     standing = None
                     runtime, bell, child = _fork_runtime(ground, preparation.uid)
                 if standing:
@@ -111,7 +114,8 @@ def live(ground: Ground, preparation: Preparation) -> NoReturn:
                 else:
                     status.send({"running": True, "way_out": out}, passed)
                 copies = Copies(orders) if order["template"] and not company else None
-                _watch(ground, status, runtime, bell, child, company, copies)
+                gate = company.gate if company else standing.order if standing else Gate(-1)
+                _watch(ground, status, runtime, bell, child, gate, company, copies)
             except OSError as error:
                 status.send({"failed": describe(error), "errno": error.errno})
     finally:
@@ -120,32 +124,34 @@ def live(ground: Ground, preparation: Preparation) -> NoReturn:
 
 @dataclass
 class Standing:
-    """A runtime that runs already and waits to hear for which function: the ends that A has of its pipes."""
+    """A runtime that runs already and waits to hear for which function: what A has of its pipes."""
 
-    order: int
+    order: Gate
     output: int
     frames: int
 
+    def outlives_waiting(self, orders: Channel) -> bool:
+        """Wait for orders, or for its end."""
+        poll = select.poll()
+        poll.register(orders, select.POLLIN)
+        poll.register(self.order.descriptor, 0)
+        return any(descriptor == orders.fileno() for descriptor, _ in poll.poll())
+
     def go(self, variables: dict[str, str], company: Company | None) -> bool:
         """False: it is no more."""
-        told = json.dumps(variables).encode()
+        self.order.order = json.dumps(variables).encode()
         if company:
-            company.gate, company.parting = self.order, told
+            company.gate = self.order
             return True
-        try:
-            with open(self.order, "wb") as pipe:
-                pipe.write(told)
-        except BrokenPipeError:
-            return False
-        return True
+        return self.order.open()
 
 
 def _go(runtime: Channel, order: dict[str, Any], ends: list[int], company: Company | None) -> None:
     """Let B become the runtime, at once or when its company's gate is opened."""
     told = {"variables": order["variables"], "command": order["command"]}
     if company:
-        gate, company.gate = os.pipe2(os.O_CLOEXEC)
-        ends, told = [*ends, gate], {**told, "gate": True}
+        theirs, company.gate = Gate.make(b"1")
+        ends, told = [*ends, theirs], {**told, "gate": True}
     runtime.send(told, ends)
 
 
@@ -157,7 +163,7 @@ def _accompany(ground: Ground, preparation: Preparation, variables: dict[str, st
 
 def _stand_by(runtime: Channel, wanted: dict[str, Any]) -> Standing:
     """Let B become the command now. Nothing of a function's is known yet, so it is our own program that runs there."""
-    theirs, order = os.pipe2(os.O_CLOEXEC)
+    theirs, order = Gate.make()
     output, output_end = os.pipe2(os.O_CLOEXEC)
     frames, frames_end = os.pipe2(os.O_CLOEXEC)
     runtime.send(
@@ -317,6 +323,7 @@ def _watch(
     runtime: Channel,
     bell: Bell,
     child: int,
+    gate: Gate,
     company: Company | None,
     copies: Copies | None,
 ) -> NoReturn:
@@ -326,7 +333,7 @@ def _watch(
     With extensions, the runtime's end is not yet ours: they are to hear of it. And the one privilege to send the
     runtime, another user's process, a signal is kept."""
     keeper = [copies.keeper.fileno()] if copies else []
-    _keep([status.fileno(), runtime.fileno(), bell.heard, bell.rung, *keeper], company)
+    _keep([status.fileno(), runtime.fileno(), bell.heard, bell.rung, *keeper], gate, company)
     bell = Bell(5, 6)
     service = Channel(socket.socket(fileno=3))
     service.sock.setblocking(False)
@@ -356,7 +363,7 @@ def _watch(
         except ChildProcessError:  # runtime and extensions are gone, and the service is about to end us
             pid = result = 0
         if pid == child:
-            os.write(3, guest.end_of(result, 4))
+            os.write(3, guest.end_of(result, 4, untaken=gate.untaken()))
             if not company:
                 os._exit(0)
             running = 0
@@ -373,32 +380,33 @@ def _watch(
             elif descriptor == 7:
                 if not (copies and copies.obey()):
                     poll.unregister(7)
-            elif not _obey(service, running, bell, company):
+            elif not _obey(service, running, bell, gate if company else None):
                 poll.unregister(3)
 
 
-def _keep(descriptors: list[int], company: Company | None) -> None:
-    """Of all descriptors these alone, as 3, 4 and so on, and those of the company after them."""
+def _keep(descriptors: list[int], gate: Gate, company: Company | None) -> None:
+    """Of all descriptors these alone, as 3, 4 and so on, and those of gate and company after them."""
+    after = [gate] if gate.descriptor >= 0 else []
+    processes = list(company.processes.values()) if company else []
     given = len(descriptors)
-    if company:
-        descriptors = [*descriptors, company.gate, *[process.report for process in company.processes.values()]]
+    descriptors = [*descriptors, *[gate.descriptor for gate in after], *[process.report for process in processes]]
     first, end = 3, 3 + len(descriptors)
     moved = [fcntl.fcntl(descriptor, fcntl.F_DUPFD, end) for descriptor in descriptors]  # out of each other's way
     for number, descriptor in enumerate(moved, first):
         os.dup2(descriptor, number)
-    if company:
-        company.gate = first + given
-        for number, process in enumerate(company.processes.values(), first + given + 1):
-            process.report = number
+    for number, gate in enumerate(after, first + given):
+        gate.descriptor = number
+    for number, process in enumerate(processes, first + given + len(after)):
+        process.report = number
     os.dup2(os.open("/dev/null", os.O_RDWR), 0)
     os.dup2(0, 1)
     os.dup2(0, 2)
     linux.close_from(end)
 
 
-def _obey(service: Channel, runtime: int, bell: Bell, company: Company | None) -> bool:
-    """Do what the service asks for: a socket, to signal the runtime, or with extensions to let it go. False once the
-    service is gone, which our fork server will tell us harder."""
+def _obey(service: Channel, runtime: int, bell: Bell, gate: Gate | None) -> bool:
+    """Do what the service asks for: a socket, to signal the runtime, or with extensions, by the `gate`, to let it go.
+    False once the service is gone, which our fork server will tell us harder."""
     try:
         packet = service.receive()
     except (BlockingIOError, Malformed):
@@ -407,16 +415,11 @@ def _obey(service: Channel, runtime: int, bell: Bell, company: Company | None) -
         return False
     close_all(packet[1])
     if "go" in packet[0]:
-        if company and company.gate >= 0:
-            try:
-                os.write(company.gate, company.parting)
-            except BrokenPipeError:
-                pass  # that it died is told when it is reaped
-            os.close(company.gate)
-            company.gate = -1
+        if gate and gate.order and runtime:
+            gate.open()  # that somebody has died there is told when he is reaped
         return True
     if "signal" in packet[0]:
-        if company and runtime:
+        if gate and runtime:
             os.kill(runtime, packet[0]["signal"])
         elif runtime and packet[0]["signal"] == signal.SIGTERM:
             bell.ring()

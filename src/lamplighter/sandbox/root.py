@@ -54,6 +54,7 @@ _FORK_SERVER_FILES = (
     "diversion.py",
     "bare.py",
     "extensions.py",
+    "gate.py",
     "forkserver.py",
 )
 _FILES = {

@@ -41,6 +41,7 @@ INIT_LIMIT = 10.0  # seconds (AWS: spec 3.1)
 AHEAD_INIT_LIMIT = 130.0  # of what is initialised ahead; the function's time-out, if that is longer
 _LAST_WORDS = 0.05  # seconds for what a dead runtime wrote to be read, if a child of its keeps a connection open
 RESETS = 10  # after as many failures without a success between, a new environment takes over
+REPLACED = 8  # in one environment; whoever kills them all is told as its runtime's death
 _LEAVE = 0.3  # seconds that a runtime may take to exit by itself after an init error
 
 
@@ -71,6 +72,7 @@ class LiveEnvironment(Course):
         self._on_end = on_end
         self._init_limit = init_limit
         self._refusal: SnapStartException | SnapStartTimeoutException | None = None  # why it could not be restored
+        self._replaced = 0  # sandboxes that were none of the function's doing
         self._init_error: tuple[bytes, str] | None = None  # what the runtime posted in init: payload, error type
         # Coming and going, each owned by `_take_down` and so by whoever calls `end`.
         self._repetition: asyncio.Task[None] | None = None
@@ -234,7 +236,9 @@ class LiveEnvironment(Course):
             return
         if self._state in (State.INIT, State.SUPPRESSED_INIT):
             request_id = self._invocation.request_id if self._invocation is not None else ""
-            if self._init_error is not None:
+            if exit.untaken and self._replaced < REPLACED:
+                self._replace()
+            elif self._init_error is not None:
                 self._fail_init(*self._init_error)
             else:
                 reason = failures.reason(exit)
@@ -292,6 +296,23 @@ class LiveEnvironment(Course):
         self._state = follow(self._state, Signal.REPEATED)
         self._deadline.clear()
         self._repetition = self._loop.create_task(self._start_again())
+
+    def _replace(self) -> None:
+        """The sandbox in hand, in the same init: its runtime was killed before it knew for which function."""
+        self._replaced += 1
+        self._housing.reason = "failure"
+        self._put_away()
+        self._repetition = self._loop.create_task(self._start_another(self._state))
+
+    async def _start_another(self, state: State) -> None:
+        assert self._stopping is not None
+        await asyncio.wait([self._stopping])
+        if self._state is not state:
+            return
+        try:
+            await self._start()
+        except (SandboxError, OSError) as error:
+            self._die(Signal.ENDED, str(error))
 
     async def _start_again(self) -> None:
         assert self._stopping is not None
