@@ -40,6 +40,9 @@ class Guest:
     def asked(self) -> None:
         self.heard.append(("asked",))
 
+    def explained(self, cause: bytes) -> None:
+        self.heard.append(("explained", cause))
+
     def answered(self, body: bytes | list[bytes], failed: bool) -> None:
         self.heard.append(("failed" if failed else "answered", body if isinstance(body, bytes) else b"".join(body)))
 

@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from tests.support.control import zipped
+from tests.support.functions import package
 from tests.support.service import Service
 
 from lamplighter.runtimes.catalogue import installed
@@ -30,6 +32,40 @@ def handler(event, context):
     daemon = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     daemon.sendto(b'{"format": "json", "version": 1}\\n' + json.dumps(document).encode(), (host, int(port)))
     return header
+"""
+
+RAISING = """
+def handler(event, context):
+    try:
+        {}["key"]
+    except KeyError as error:
+        raise ValueError("grüße") from error
+"""
+# Posts an error whose cause is what its event says: none, one that is no JSON, or one of so many bytes.
+TELLS = r"""#!/bin/bash
+while true; do
+  exec 3<>/dev/tcp/127.0.0.1/9001
+  printf 'GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\nHost: x\r\n\r\n' >&3
+  while read -r line <&3 && line=${line%$'\r'} && [ -n "$line" ]; do
+    case "$line" in
+      [Ll]ambda-[Rr]untime-[Aa]ws-[Rr]equest-[Ii]d:*) id=${line#*: } ;;
+      [Cc]ontent-[Ll]ength:*) length=${line#*: } ;;
+    esac
+  done
+  read -r -N "$length" event <&3
+  case "$event" in
+    0) header='' ;;
+    1) header='Lambda-Runtime-Function-XRay-Error-Cause: {"exceptions": [{"message": "' ;;
+    *) header="Lambda-Runtime-Function-XRay-Error-Cause: {\"exceptions\": [{\"type\": \"T\", \"message\": \"" ;;
+  esac
+  printf 'POST /2018-06-01/runtime/invocation/%s/error HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n' "$id" >&3
+  printf '%s' "$header" >&3
+  if [ "$event" -gt 1 ]; then head -c $((event - 46)) /dev/zero | tr '\0' m >&3; printf '"}]}' >&3; fi
+  if [ -n "$header" ]; then printf '\r\n' >&3; fi
+  printf '\r\n{}' >&3
+  while read -r line <&3 && line=${line%$'\r'} && [ -n "$line" ]; do :; done
+  exec 3>&-
+done
 """
 
 
@@ -207,3 +243,51 @@ def test_the_trace_is_told_in_the_same_event_as_the_report(client: Any, service:
     (message,) = [event["message"] for event in events if "000000000000000000000002" in event["message"]]
     assert message.startswith("REPORT RequestId: ")
     assert message.endswith(f"\t\nXRAY TraceId: {seen['Root']}\tSegmentId: {seen['Parent']}\tSampled: true\t\n")
+
+
+def test_an_error_is_told_with_what_its_function_says_it_came_from(client: Any, collector: Collector) -> None:
+    client.create_function(**_function("raising", "python3.11", zipped({"main.py": RAISING})))
+    client.get_waiter("function_active_v2").wait(FunctionName="raising")
+    function = _traced(client, collector, "raising", "null", 5)
+    (event,) = function["events"]
+    told = {attribute["key"]: attribute["value"]["stringValue"] for attribute in event["attributes"]}
+    assert (event["name"], event["timeUnixNano"]) == ("exception", function["endTimeUnixNano"])
+    assert (told["exception.type"], told["exception.message"]) == ("ValueError", "grüße")
+    assert "at handler (/var/task/main.py:6)" in told["exception.stacktrace"].splitlines()
+
+
+def test_a_cause_that_is_none_or_too_large_costs_the_call_nothing(client: Any, collector: Collector) -> None:
+    client.create_function(**_function("tells", "provided.al2023", package({"bootstrap": TELLS}, executable=True)))
+    client.get_waiter("function_active_v2").wait(FunctionName="tells")
+    assert "events" not in _traced(client, collector, "tells", "0", 5)
+    assert "events" not in _traced(client, collector, "tells", "1", 4), "it is no JSON"
+    assert "events" not in _traced(client, collector, "tells", str((1 << 20) + 1), 4)
+    (event,) = _traced(client, collector, "tells", str(1 << 20), 4)["events"]
+    assert event["attributes"] == [
+        {"key": "exception.type", "value": {"stringValue": "T"}},
+        {"key": "exception.message", "value": {"stringValue": "m" * 1000}},
+    ]
+
+
+def _function(name: str, runtime: str, code: bytes) -> dict[str, Any]:
+    role, mode = "arn:aws:iam::000000000000:role/r", {"Mode": "Active"}
+    made = {"FunctionName": name, "Runtime": runtime, "Role": role, "Code": {"ZipFile": code}, "TracingConfig": mode}
+    return {**made, "Handler": "main.handler", "Timeout": 20, "MemorySize": 512}
+
+
+def _traced(client: Any, collector: Collector, name: str, payload: str, count: int) -> dict[str, Any]:
+    """The function's span of a call that fails. count: of all its spans."""
+    trace = uuid4().hex
+    header = f"Root=1-{trace[:8]}-{trace[8:]};Parent=53995c3f42cd8ad8;Sampled=1"
+
+    def add(request: Any, **_: object) -> None:
+        request.headers["X-Amzn-Trace-Id"] = header
+
+    client.meta.events.register("before-sign.lambda.Invoke", add, unique_id="traced")
+    try:
+        assert client.invoke(FunctionName=name, Payload=payload)["FunctionError"] == "Unhandled"
+    finally:
+        client.meta.events.unregister("before-sign.lambda.Invoke", unique_id="traced")
+    spans = collector.of(trace, count)
+    assert spans[f"1 {name}"]["status"] == {"code": 2, "message": "the function returned an error"}
+    return spans[f"1 {name}"]

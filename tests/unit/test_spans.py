@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.usage import ran, version
 
-from lamplighter.model.usage import Restore
-from lamplighter.telemetry.traces import documents, exporter, otlp
+from lamplighter.model.usage import Restore, Thrown
+from lamplighter.telemetry.traces import causes, documents, exporter, otlp
 from lamplighter.telemetry.traces.exporter import Exporter
 from lamplighter.telemetry.traces.spans import Span, of_invocation
 
@@ -35,6 +35,15 @@ JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(sorted(SUBSEGMENT)), inner, max_size=4),
     max_leaves=10,
+)
+_NAMES = ["exceptions", "message", "type", "stack", "path", "line", "label"]
+_ANYTHING = st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats() | st.text(max_size=20)
+CAUSES = st.recursive(
+    _ANYTHING,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(_NAMES), inner, max_size=4),
+    max_leaves=10,
+).flatmap(
+    lambda made: st.sampled_from([made, {"exceptions": [made]}, {"exceptions": [{"type": "T", "stack": [made]}]}])
 )
 
 
@@ -89,6 +98,26 @@ def test_a_document_is_read_with_all_below_it() -> None:
     assert (second.parent, second.name) == ("b" * 16, "attempt")
     failed = {**SUBSEGMENT, "fault": True, "cause": {"exceptions": [{"message": "no such table"}]}}
     assert documents.read(failed)[0].failure == "no such table"
+
+
+def test_what_a_failure_came_from_is_kept_within_bounds() -> None:
+    frames = [{"path": f"/var/task/{number}.py", "line": number, "label": "call"} for number in range(200)]
+    many = {"exceptions": [{"type": "T" * 5000, "message": "m" * 5000, "stack": frames}] * 20}
+    kept = causes.read_header(orjson.dumps(many))
+    assert len(kept) == causes.EXCEPTIONS
+    assert (len(kept[0].type), len(kept[0].message)) == (1000, 1000)
+    assert 3900 < len(kept[0].stack) <= 4000
+    assert kept[0].stack.startswith("at call (/var/task/0.py:0)\nat call (/var/task/1.py:1)\n")
+    assert causes.read_header(orjson.dumps(many).ljust(causes.LIMIT + 1)) == ()
+    assert causes.read_header(b"{") == causes.read_header(b"[" * 100_000) == causes.read_header(b"") == ()
+    failed = {**SUBSEGMENT, "fault": True, "cause": {"exceptions": [{"message": "no such table", "type": "Missing"}]}}
+    assert documents.read(failed)[0].thrown == (Thrown("Missing", "no such table", ""),)
+
+
+@given(CAUSES)
+def test_any_cause_is_read_and_can_be_written(cause: Any) -> None:
+    thrown = causes.read_header(orjson.dumps(cause, option=orjson.OPT_NON_STR_KEYS))
+    orjson.loads(otlp.request([(FUNCTION, [Span(TRACE, "a" * 16, "", "f", "server", 1.0, 2.0, {}, "bad", thrown)])]))
 
 
 @given(st.dictionaries(st.sampled_from(sorted(SUBSEGMENT)), JSON))

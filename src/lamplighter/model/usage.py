@@ -27,6 +27,15 @@ def billed(duration: float, init: float | None = None, restore: Restore | None =
     return time if restore is None else time + math.ceil(restore.billed)
 
 
+class Thrown(NamedTuple):
+    """An exception, as a function tells of it, within bounds. `stack`: a frame on each line, the innermost last or
+    first, as the language has it."""
+
+    type: str
+    message: str
+    stack: str
+
+
 class Ran(NamedTuple):
     """One invocation whose phase is over: there is a REPORT for it. A tuple, since the warm path makes one per call
     and a frozen dataclass of this size takes several times as long."""
@@ -50,6 +59,7 @@ class Ran(NamedTuple):
     above: str | None = None  # as in Invocation
     answered: float | None = None  # milliseconds until the answer was there; of traced invocations
     restore: Restore | None = None  # if this invocation is the one that names its environment's
+    thrown: tuple[Thrown, ...] = ()  # why its function failed, of traced invocations; the outermost first
 
     @property
     def billed(self) -> int:

@@ -150,6 +150,9 @@ class Course(ABC):
                     self._free()
         self._freeze.begin()
 
+    def explained(self, cause: bytes) -> None:
+        self._figures.explained(cause)
+
     def answered(self, body: bytes | list[bytes], failed: bool) -> None:
         self._state = follow(self._state, Signal.ANSWERED)
         error: Literal["Unhandled"] | None = "Unhandled" if failed else None

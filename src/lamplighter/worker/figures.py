@@ -7,8 +7,9 @@ from typing import Literal
 from lamplighter.model.clock import Clock
 from lamplighter.model.functions import FunctionVersion
 from lamplighter.model.invocation import Invocation
-from lamplighter.model.usage import Count, Initialized, Observe, Ran, Restore, Restored
+from lamplighter.model.usage import Count, Initialized, Observe, Ran, Restore, Restored, Thrown
 from lamplighter.sandbox.contract import Sandbox
+from lamplighter.telemetry.traces.causes import read_header
 from lamplighter.worker.logs import Logs
 from lamplighter.worker.platform_events import Status
 from lamplighter.worker.platform_log import PlatformLog
@@ -45,6 +46,7 @@ class Figures:
         self._told: tuple[float, float, int] | None = None  # of the answer: first and last byte, size
         self._failed = False  # the answer is an error
         self._traced = False
+        self._thrown: tuple[Thrown, ...] = ()  # what its function says of its error
         self._runtime_over: float | None = None  # when the runtime had done its part, if extensions went on
         self._peak: int | None = None  # of the memory, as of then
         self._peak_at = float("-inf")
@@ -109,6 +111,11 @@ class Figures:
         self._traced = traced
         self._began = self._clock.monotonic()
 
+    def explained(self, cause: bytes) -> None:
+        """What the error that comes next has come from: X-Ray's document, in JSON, or anything."""
+        if self._traced:
+            self._thrown = read_header(cause)
+
     def answered(self, size: int, failed: bool, stream: Stream | None) -> None:
         """When the answer came, for who wants to know. `size`: bytes."""
         self._failed = failed
@@ -154,7 +161,7 @@ class Figures:
             alone = stream is None and done is None
             if not (alone and self._counted(invocation, status, duration, peak)):
                 self._observe(self._usage(invocation, stream, status, error_type, duration, extensions, peak, noticed))
-        self._told, self._failed = None, False
+        self._told, self._failed, self._thrown = None, False, ()
         self._init_duration = self._restore = None
 
     def _counted(self, invocation: Invocation, status: Status, duration: float, peak: int | None) -> bool:
@@ -202,6 +209,7 @@ class Figures:
             invocation.above,
             None if self._told is None else self._told[1],
             self._restore,
+            self._thrown,
         )
 
     def _memory_peak(self, sandbox: Sandbox | None) -> int | None:

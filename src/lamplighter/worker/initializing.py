@@ -80,6 +80,9 @@ class Initializing:
     def subscribe(self, api: Api, identifier: str, body: bytes) -> None:
         raise Refused(403, "Telemetry.NotSupported", "Telemetry API is not supported with SnapStart")
 
+    def explained(self, cause: bytes) -> None:
+        """As `answered`."""
+
     def answered(self, body: bytes | list[bytes], failed: bool) -> None:
         """Out of turn before the first event: never called."""
 

@@ -26,6 +26,7 @@ from lamplighter.worker.telemetry_api import Refused
 from lamplighter.worker.telemetry_subscription import BODY_LIMIT, PATHS, Api
 
 _LENGTH_DIGITS = 7
+_CAUSE = b"lambda-runtime-function-xray-error-cause"
 _HEAD_LIMIT = 1_114_112  # an X-Ray cause alone may be 1 MB
 _HEAD_READS = 1024  # pieces a head may arrive in: the parser copies what it has for each
 _IDLE_CALLS = 256  # calls that move nothing (ping, errors), in a row; then a pause, so a flood costs the guest, not us
@@ -205,6 +206,8 @@ class Connection(Requests, asyncio.Protocol):
                 failed, body = True, _decoded(self._headers.get(b"lambda-runtime-function-error-body", b""))
         if self._api.stream is not None:
             self._api.stream.declare(self._headers.get(b"content-type"))
+        if failed and _CAUSE in self._headers:
+            self._api.listener.explained(self._headers[_CAUSE])
         # The reply stands before the event that the listener may give at once.
         at = len(self._out)
         self._out.append(b"")

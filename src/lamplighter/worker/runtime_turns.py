@@ -32,6 +32,10 @@ class Listener(Protocol):
         """The runtime asked for the next event: init or the phase is over."""
         ...
 
+    def explained(self, cause: bytes) -> None:
+        """It is about to post an error, and says where that came from: X-Ray's document, in JSON, or anything."""
+        ...
+
     def answered(self, body: bytes | list[bytes], failed: bool) -> None:
         """It posted a response, or (`failed`) an error, to the current invocation. A large one is in pieces."""
         ...

@@ -6,6 +6,7 @@ They come from functions, so nothing about them can be relied on: what is no seg
 from collections.abc import Mapping
 from typing import Any, Final, cast
 
+from lamplighter.telemetry.traces import causes
 from lamplighter.telemetry.traces.spans import Span, Value, is_id, trace_id
 
 PARTS: Final = 1000  # segments of one document
@@ -34,7 +35,9 @@ def _span(part: Mapping[str, Any], root: str, parent: str) -> Span | None:
     if ended is None:  # in progress: it is sent again when it is done
         return None
     kind = "client" if part.get("namespace") in ("aws", "remote") else "internal"
-    return Span(trace, id, parent, _text(part, "name")[:200], kind, began, ended, _attributes(part), _failure(part))
+    name, failure = _text(part, "name")[:200], _failure(part)
+    thrown = () if failure is None else causes.read(part.get("cause"))
+    return Span(trace, id, parent, name, kind, began, ended, _attributes(part), failure, thrown)
 
 
 def _failure(part: Mapping[str, Any]) -> str | None:

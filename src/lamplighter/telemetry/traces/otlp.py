@@ -7,6 +7,7 @@ from typing import Any, Final
 import orjson
 
 from lamplighter.model.functions import FunctionVersion
+from lamplighter.model.usage import Thrown
 from lamplighter.telemetry.traces.spans import Span, Value
 
 _KINDS: Final = {"internal": 1, "server": 2, "client": 3}
@@ -48,7 +49,17 @@ def _span(span: Span) -> dict[str, Any]:
         written["parentSpanId"] = span.parent
     if span.failure is not None:
         written["status"] = {"code": _FAILED, "message": span.failure}
+    if span.thrown:
+        at = written["endTimeUnixNano"]
+        written["events"] = [_event(thrown, at) for thrown in span.thrown]
     return written
+
+
+def _event(thrown: Thrown, at: str) -> dict[str, Any]:
+    """As OpenTelemetry names an exception's attributes."""
+    said = {"type": thrown.type, "message": thrown.message, "stacktrace": thrown.stack}
+    attributes = {f"exception.{name}": value for name, value in said.items() if value}
+    return {"timeUnixNano": at, "name": "exception", "attributes": _attributes(attributes)}
 
 
 def _nanoseconds(seconds: float) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from lamplighter.model.usage import Ran
+from lamplighter.model.usage import Ran, Thrown
 
 Value = str | int | float | bool
 
@@ -30,6 +30,7 @@ class Span:
     ended: float
     attributes: Mapping[str, Value] = field(default_factory=dict[str, Value])
     failure: str | None = None
+    thrown: tuple[Thrown, ...] = ()  # what the failure came from, the outermost first
 
 
 def of_invocation(ran: Ran, new_id: Callable[[], str]) -> list[Span]:
@@ -62,6 +63,7 @@ def of_invocation(ran: Ran, new_id: Callable[[], str]) -> list[Span]:
             ended,
             {"aws.origin": "AWS::Lambda::Function", **invocation},
             failure,
+            ran.thrown,
         ),
         Span(trace, new_id(), function_id, "Invocation", "internal", ran.began, answered, {}, failure),
         Span(trace, new_id(), function_id, "Overhead", "internal", answered, ended),
