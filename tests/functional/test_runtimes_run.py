@@ -400,25 +400,32 @@ def test_awss_own_node_client_runs_as_a_custom_runtime(client: Any, deploy: Depl
     files: dict[str, str | bytes] = {
         name: (directory / name).read_bytes() for name in ("index.mjs", "rapid-client.node")
     }
-    files["bootstrap"] = "#!/bin/sh\nexec node /var/task/index.mjs\n"
+    # From version 4 on it runs by itself; before, somebody has to call it.
+    files["start.mjs"] = (
+        'import * as client from "./index.mjs";\n'
+        "await client.run?.(process.env.LAMBDA_TASK_ROOT, process.env._HANDLER);\n"
+    )
+    files["bootstrap"] = "#!/bin/sh\nexec node /var/task/start.mjs\n"
     files["app.js"] = "exports.handler = async (event) => ({ event, by: process.argv[1] });"
     files["package.json"] = "{}"
     name = deploy("provided.al2023", files, executable=True, Handler="app.handler")
     for number in (1, 2):
         answer, log, error = _call(client, name, {"number": number})
         assert error is None, log
-        assert answer == {"event": {"number": number}, "by": "/var/task/index.mjs"}
+        assert answer == {"event": {"number": number}, "by": "/var/task/start.mjs"}
 
 
 def _aws_lambda_ric() -> Path:
-    """Where npm has put it: AWS_LAMBDA_RIC says so, or it is among the global packages."""
-    if "AWS_LAMBDA_RIC" in os.environ:
-        return Path(os.environ["AWS_LAMBDA_RIC"])
+    """What npm has built of it: AWS_LAMBDA_RIC says where, or it is among the global packages."""
+    place = Path(os.environ.get("AWS_LAMBDA_RIC", ""))
     npm = shutil.which("npm")
-    if npm is not None:
+    if "AWS_LAMBDA_RIC" not in os.environ and npm is not None:
         root = subprocess.run([npm, "root", "-g"], capture_output=True, text=True, timeout=60, check=False).stdout
-        if (Path(root.strip()) / "aws-lambda-ric" / "rapid-client.node").is_file():
-            return Path(root.strip()) / "aws-lambda-ric"
+        place = Path(root.strip()) / "aws-lambda-ric"
+    for built in (place, place / "dist"):
+        if (built / "rapid-client.node").is_file():
+            return built
+    assert "AWS_LAMBDA_RIC" not in os.environ, f"there is none in {place}"
     pytest.skip(
         "aws-lambda-ric is not installed; `npm install aws-lambda-ric` builds it, AWS_LAMBDA_RIC says where it is"
     )
