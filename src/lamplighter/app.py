@@ -19,7 +19,7 @@ from pathlib import Path
 
 import uvloop
 
-from lamplighter import endpoints, startup
+from lamplighter import endpoints, heap, startup
 from lamplighter.api.authorization import INVOKE
 from lamplighter.api.prometheus.figures import Figures
 from lamplighter.api.prometheus.listener import Listener
@@ -67,6 +67,7 @@ def serve(settings: Settings, *, on_ready: Callable[[str], None] = print) -> int
 
     `on_ready` is given the line that says where and how."""
     set_up(settings.log_format, settings.log_level)
+    heap.bound()
     try:
         with DataDirectory(settings.data_dir) as directory:
             return uvloop.run(_serve(settings, directory, on_ready))

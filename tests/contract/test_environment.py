@@ -16,6 +16,7 @@ import pytest
 from lamplighter.model.clock import Clock, SystemClock
 from lamplighter.model.functions import FunctionVersion
 from lamplighter.model.invocation import Outcome
+from lamplighter.model.pieces import whole
 from lamplighter.model.usage import Initialized, Ran, Usage
 from lamplighter.worker.contract import TooLate, WorkerError
 from lamplighter.worker.environment import RESETS, LiveEnvironment
@@ -122,7 +123,7 @@ class Bench:
     async def payload(self, handler: str, event: bytes, **members: object) -> tuple[str | None, object]:
         """The error and the payload of one invocation."""
         async with self.environment(handler, **members) as environment:
-            outcome = await environment.run(invocation(event))
+            outcome = await whole(await environment.run(invocation(event)))
             return outcome.error, json.loads(outcome.payload)
 
 

@@ -285,6 +285,24 @@ async def test_payloads_up_to_six_megabytes_pass_and_larger_ones_do_not(tmp_path
 
 
 @story
+async def test_a_large_answer_comes_whole_however_many_pieces_it_was_sent_in(tmp_path: Path) -> None:
+    code = """
+import http.client, os
+
+def handler(size, context):
+    runtime = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
+    path = f"/2018-06-01/runtime/invocation/{context['lambda-runtime-aws-request-id']}/response"
+    runtime.request("POST", path, (b"x" * size for _ in range(2_000_000 // size)), encode_chunked=True)
+    runtime.getresponse().read()
+    os._exit(0)
+"""
+    async with house(tmp_path, code, timeout=30) as (_, client):
+        for size in (100_000, 100):
+            reply = await client.call(invoke(b"%d" % size))
+            assert (reply.status, reply.body) == (200, b"x" * 2_000_000)
+
+
+@story
 async def test_a_large_error_comes_whole_with_its_log(tmp_path: Path) -> None:
     code = "def handler(event, context):\n    print('said')\n    raise ValueError('x' * 3_000_000)\n"
     async with house(tmp_path, code, timeout=30) as (_, client):

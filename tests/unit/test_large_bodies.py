@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from lamplighter.api.invoke import is_json
 from lamplighter.api.large_bodies import LargeBodies, surely_json
 from lamplighter.api.long_strings import surely_json_by_slices
-from lamplighter.model.pieces import joined
+from lamplighter.model.invocation import Outcome
+from lamplighter.model.pieces import joined, whole
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False) | st.integers() | st.text(max_size=5),
@@ -74,8 +75,9 @@ def test_large_bodies_are_judged_as_small_ones() -> None:
 
 @given(st.lists(st.binary(max_size=5)))
 def test_pieces_are_put_together_and_let_go(pieces: list[bytes]) -> None:
-    whole = b"".join(pieces)
-    assert asyncio.run(joined(pieces)) == whole
+    together = b"".join(pieces)
+    assert asyncio.run(whole(Outcome(b"", None, b"log", pieces=list(pieces)))) == Outcome(together, None, b"log")
+    assert asyncio.run(joined(pieces)) == together
     assert pieces == []
 
 

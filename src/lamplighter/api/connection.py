@@ -328,14 +328,15 @@ class Connection(asyncio.Protocol):
         if self._state is State.CLOSED:
             self._in_hand = None
             return
-        body = response.body
-        head = self._head(response, request_id, f"Content-Length: {len(body)}\r\n" if response.status != 204 else "")
+        body, pieces = response.body, response.pieces
+        size = len(body) if pieces is None else sum(map(len, pieces))
+        head = self._head(response, request_id, f"Content-Length: {size}\r\n" if response.status != 204 else "")
         if isinstance(item, Request) and item.method == "HEAD":
-            body = b""
-        if len(body) <= _SMALL:
+            self._transport.write(head)
+        elif size <= _SMALL:
             self._transport.write(head + body)
         else:
-            self._transport.writelines((head, body))
+            self._transport.writelines((head, body) if pieces is None else (head, *pieces))
         self._answered()
 
     async def stream(self, response: Streamed, request_id: str) -> None:

@@ -26,6 +26,7 @@ class Response(NamedTuple):
     status: int
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes = b""
+    pieces: list[bytes] | None = None  # of a large body, which is empty then
 
 
 class Source(Protocol):

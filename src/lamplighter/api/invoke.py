@@ -30,10 +30,12 @@ from lamplighter.model.functions import LATEST, FunctionId, FunctionVersion
 from lamplighter.model.ids import Ids
 from lamplighter.model.invocation import Invocation, Outcome
 from lamplighter.model.names import parse_function_name
+from lamplighter.model.pieces import whole
 
 SYNC_LIMIT = 6_291_556  # bytes of a payload (AWS: spec 2.1)
 ASYNC_LIMIT = 1_048_576
 CLIENT_CONTEXT_LIMIT = 3583  # characters of base64
+_PIECES = 512  # of an answer, which go to the caller as they came; a guest can make millions of them
 _TARGETS = 4096  # remembered ways to name a function
 _TRACE_LIMIT = 1024  # characters
 
@@ -92,6 +94,8 @@ class InvokeApi:
         if kind == "Event":
             return await self._queue(function, invocation)
         outcome = await self._invoker.invoke(function, invocation)
+        if outcome.pieces is not None and len(outcome.pieces) > _PIECES:
+            outcome = await whole(outcome)
         return _response(function, outcome)
 
     def _read(self, request: Request, name: str, caller: Caller) -> _Target:
@@ -163,7 +167,7 @@ def _response(function: FunctionVersion, outcome: Outcome) -> Response:
         headers = (*headers, ("X-Amz-Function-Error", outcome.error))
     if outcome.log_tail is not None:
         headers = (*headers, ("X-Amz-Log-Result", base64.b64encode(outcome.log_tail).decode()))
-    return Response(200, headers, outcome.payload)
+    return Response(200, headers, outcome.payload, outcome.pieces)
 
 
 def is_json(payload: bytes) -> bool:

@@ -26,9 +26,11 @@ from lamplighter.api.invoke import (
 from lamplighter.api.large_bodies import LARGE, LargeBodies
 from lamplighter.invoke.invoker import Invoker
 from lamplighter.invoke.pace import Pace
+from lamplighter.model.functions import FunctionVersion
 from lamplighter.model.ids import Ids
 from lamplighter.model.invocation import Invocation, Outcome
 from lamplighter.model.names import parse_function_name
+from lamplighter.model.pieces import whole
 from lamplighter.worker.contract import WorkerError
 from lamplighter.worker.stream import Stream
 
@@ -72,7 +74,7 @@ class InvokeStreamOperation:
         tail = values.get("LogType") == "Tail"
         stream = Stream()
         invocation = Invocation(call.request_id, payload, target.arn, trace, context, None, None, log_tail=tail)
-        running = asyncio.create_task(self._invoker.invoke(function, invocation, stream))
+        running = asyncio.create_task(self._run(function, invocation, stream))
         answer = StreamedAnswer(running, stream, self._pace(), call.request_id)
         await answer.begun()
         headers = (
@@ -81,6 +83,9 @@ class InvokeStreamOperation:
             ("X-Amzn-Remapped-Content-Type", stream.content_type or _OCTETS),
         )
         return Streamed(200, headers, answer)
+
+    async def _run(self, function: FunctionVersion, invocation: Invocation, stream: Stream) -> Outcome:
+        return await whole(await self._invoker.invoke(function, invocation, stream))
 
 
 class StreamedAnswer:

@@ -28,6 +28,7 @@ from lamplighter.model.errors import (
 from lamplighter.model.events import Event
 from lamplighter.model.functions import LATEST, FunctionId
 from lamplighter.model.invocation import Invocation
+from lamplighter.model.pieces import whole
 from lamplighter.model.targets import Target
 from lamplighter.store.contract import Records, StoreFailed
 from lamplighter.worker.contract import TooLate, WorkerError
@@ -80,7 +81,7 @@ class Dispatcher:
                 return stop
             attempt.tell(self._measure, "AsyncEventAge", (self._clock.now() - event.accepted) * 1000)
             latest = event.accepted + self._rules.of(attempt.id, attempt.qualifier).age
-            outcome = await self._invoker.invoke(function, attempt.invocation._replace(latest=latest))
+            outcome = await whole(await self._invoker.invoke(function, attempt.invocation._replace(latest=latest)))
         except TooManyRequestsException:
             return Hold(share.when_free)
         except TooLate:

@@ -27,7 +27,7 @@ class Outcome(NamedTuple):
     """The answer. `error` set: the payload describes the failure (AWS: spec 2.3). `log_tail`: raw bytes, not base64.
 
     After a streamed answer the payload is empty, unless it describes why the stream broke off. That of a large answer
-    is in pieces as long as nobody outside of the environment has the outcome."""
+    is in pieces: whoever needs the whole puts it together (`model/pieces.py`)."""
 
     payload: bytes
     error: Literal["Handled", "Unhandled"] | None = None

@@ -18,7 +18,6 @@ from lamplighter.model.clock import Clock
 from lamplighter.model.errors import SnapStartException, SnapStartTimeoutException
 from lamplighter.model.functions import FunctionVersion
 from lamplighter.model.invocation import Invocation, Outcome
-from lamplighter.model.pieces import joined
 from lamplighter.model.usage import Count, Observe
 from lamplighter.sandbox.contract import Exit, Sandbox, SandboxError
 from lamplighter.worker import failures
@@ -112,16 +111,13 @@ class LiveEnvironment(Course):
         elif self._state in (State.FAILED_INIT, State.RESET):
             self._repeat_init()
         try:
-            outcome = await answer
+            return await answer
         except asyncio.CancelledError:
             if self._state is State.INIT:
                 self._invocation = None
             elif self._state in (State.BUSY, State.SUPPRESSED_INIT):
                 self._die(Signal.ENDED)  # its late answer must not become the next invocation's
             raise
-        if outcome.pieces is None:
-            return outcome
-        return outcome._replace(payload=await joined(outcome.pieces), pieces=None)
 
     async def end(self) -> None:
         if self._state is not State.DEAD:

@@ -1,0 +1,19 @@
+"""What the C library keeps of memory that was freed: little, and no more with the days.
+
+glibc takes large blocks from the kernel one by one, and gives them back, until the first is freed: then it takes the
+next of that size, up to 32 MB, from heaps of which each thread has its own. A payload's whole is made in one thread and
+dropped in another, small things come to lie behind it, and the heaps grow. With fixed bounds a block above a megabyte
+never comes to lie in a heap (decision 0055). Payloads' pieces do, and come again: so not every free end is given back.
+"""
+
+import ctypes
+from typing import Final
+
+_TRIM_THRESHOLD: Final = -1, 16 << 20  # mallopt(3), bytes: a free end of a heap that is given back
+_MMAP_THRESHOLD: Final = -3, 1 << 20  # blocks that are taken from the kernel
+
+
+def bound() -> bool:
+    """Of this process, from here on. False: it is not glibc's malloc, and others have no such habit."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    return mallopt is not None and mallopt(*_MMAP_THRESHOLD) == mallopt(*_TRIM_THRESHOLD) == 1
