@@ -18,7 +18,7 @@ from lamplighter.worker import runtime_replies as replies
 from lamplighter.worker.extensions_api import PREFIX as EXTENSIONS
 from lamplighter.worker.extensions_api import ExtensionsApi
 from lamplighter.worker.failures import RESPONSE_LIMIT
-from lamplighter.worker.runtime_paths import INIT_ERROR, INVOCATION, NEXT, RESTORE_ERROR, RESTORE_NEXT, THEN
+from lamplighter.worker.runtime_paths import INIT_ERROR, INVOCATION, NEXT, RESTORE_ERROR, RESTORE_NEXT
 from lamplighter.worker.runtime_request import Requests
 from lamplighter.worker.runtime_turns import Turns
 from lamplighter.worker.stream import Upload
@@ -55,30 +55,40 @@ class Connection(Requests, asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         api = self._api
-        if not (self._between and data.startswith(api.usual) and self._take_usual(api, data)):
+        if not (self._between and not self._waits and not self._last and self._take_usual(api, data)):
             self._take(data)
         api.listener.read()
 
     def _take_usual(self, api: Turns, data: bytes) -> bool:
-        """A whole answer with a `next` behind it; False, and nothing is done, for whatever is not exactly that."""
-        if self._waits or self._last or not api.takes_usual:
-            return False
+        """A request in the runtime's usual form; False, and nothing is done, for whatever is not exactly that."""
+        form = api.form
+        if data == form.asks:
+            self._ask()
+            if not self._waits:
+                self._flush()
+            return True
         start = len(api.usual)
-        end = data.find(b"\r\n\r\n", start, start + _LENGTH_DIGITS + 4)
+        if not data.startswith(api.usual) or not start:
+            api.learn(data)
+            return False
+        end = data.find(form.after, start, start + _LENGTH_DIGITS + len(form.after))
         digits = data[start:end]
         if end < 0 or not digits.isdigit():
             return False
-        begin = end + 4
+        begin = end + len(form.after)
         after = begin + int(digits)
-        if data[after:] != THEN or after - begin > RESPONSE_LIMIT:
+        if data[after:] != form.then or after - begin > RESPONSE_LIMIT or not api.takes_usual:
             return False
         self._idle_calls = 0
         self._refused = False
         # The reply stands before the event that the listener may give at once.
         self._out.append(replies.ACCEPTED)
         api.answer(data[begin:after], False)
-        self._waits = True
-        api.next(self)
+        if form.then:
+            self._waits = True
+            api.next(self)
+        else:
+            self._flush()
         return True
 
     def _take(self, data: bytes) -> None:
@@ -130,13 +140,7 @@ class Connection(Requests, asyncio.Protocol):
                     self._flush()
                     self._transport.close()
                     return
-                self._waits = True
-                refusal = self._api.next(self)
-                if refusal is None:
-                    self._idle_calls = 0
-                    return
-                self._waits = False
-                self._reply_idle(refusal)
+                self._ask()
             elif self._url == b"/ping":
                 self._reply_idle(replies.PONG)
             elif self._url == metadata.PATH and self._api.metadata is not None:
@@ -170,6 +174,16 @@ class Connection(Requests, asyncio.Protocol):
             self._reply_idle(metadata.WRONG_METHOD)
         else:
             self._reply_idle(replies.WRONG_METHOD)
+
+    def _ask(self) -> None:
+        """For the next event."""
+        self._waits = True
+        refusal = self._api.next(self)
+        if refusal is None:
+            self._idle_calls = 0
+            return
+        self._waits = False
+        self._reply_idle(refusal)
 
     def _call_extensions(self, extensions: ExtensionsApi, method: bytes) -> None:
         body = None if self._too_large else b"".join(self._body or [])

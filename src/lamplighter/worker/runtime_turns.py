@@ -15,7 +15,7 @@ from typing import Protocol
 from lamplighter.worker import runtime_replies as replies
 from lamplighter.worker.extensions_api import ExtensionsApi
 from lamplighter.worker.metadata import Metadata
-from lamplighter.worker.runtime_paths import USUAL
+from lamplighter.worker.runtime_form import OWN, Form
 from lamplighter.worker.stream import Stream, Upload
 from lamplighter.worker.telemetry_subscription import Api
 
@@ -23,6 +23,7 @@ _STARTED, _READY, _RUNNING, _RESPONDED, _INIT_FAILED = "Started", "Ready", "Runn
 _RETIRED, _RESTORING = "Terminated", "Restoring"
 
 CONNECTIONS = 32  # of one environment; more are closed at once
+_LESSONS = 8  # pieces in which another form may be looked for: a client that has none is not asked for ever
 
 
 class Listener(Protocol):
@@ -97,7 +98,9 @@ class Turns:
         self.on_restore: Callable[[], None] | None = None  # told when a template's runtime waits to be restored
         self.restoring = False  # the runtime is a copy, and has not asked for its first event
         self._request_id = b""
-        self.usual = b""  # how an answer of our own clients begins
+        self._form = OWN  # in which the runtime writes its requests
+        self._lessons = _LESSONS
+        self.usual = b""  # how its answer would begin
         self._event: tuple[bytes, bytes] | None = None  # given, but nobody has asked yet
         self._on_hang_up: asyncio.Future[None] | None = None
 
@@ -113,7 +116,7 @@ class Turns:
         self.phase = _RUNNING
         self.stream = stream
         self._request_id = encoded = request_id.encode()
-        self.usual = USUAL % encoded
+        self.usual = self._form.begins(encoded)
         while self.waiting:
             connection = self.waiting.popleft()
             if connection.deliver(head, payload):
@@ -179,6 +182,17 @@ class Turns:
         if self.phase != _RUNNING or self._event is not None:
             return self._out_of_turn("InvocationErrorResponse" if failed else "InvocationResponse")
         return None
+
+    @property
+    def form(self) -> Form:
+        """In which the runtime writes its requests, as far as is known."""
+        return self._form
+
+    def learn(self, data: bytes) -> None:
+        """A piece has come that is not in this form: maybe the next ones will be in its."""
+        if self._lessons > 0:
+            self._lessons -= 1
+            self._form = self._form.learn(data) or self._form
 
     @property
     def takes_usual(self) -> bool:
