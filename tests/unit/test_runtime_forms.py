@@ -12,6 +12,7 @@ from lamplighter.worker.runtime_turns import Turns
 
 IDS = [f"8a6f3f3c-0000-4000-8000-00000000000{number}" for number in range(4)]
 AWS = [(b"Host", b"127.0.0.1:9001"), (b"Accept", b"*/*"), (b"User-Agent", b"aws-lambda-python/3.11.7-4.2.2")]
+IN_ITS_HEAD, BEFORE_ITS_END = 40, -1  # where a message is cut that only the parser can read
 Headers = list[tuple[bytes, bytes]]
 
 
@@ -85,7 +86,7 @@ def answering(
 
 
 def outcome(messages: list[bytes], cut: int | None) -> tuple[object, ...]:
-    """Of a session, with each message in one piece, or (`cut`) in two, which only the parser can read."""
+    """Of a session, with each message in one piece, or (`cut`) in two."""
     guest = Guest()
     for data in messages:
         for piece in [data] if cut is None else [data[:cut], data[cut:]]:
@@ -126,7 +127,7 @@ def test_a_session_is_the_same_with_and_without_the_parser(
         asking(),
         asking(),
     ]
-    assert outcome(messages, None) == outcome(messages, 40)
+    assert outcome(messages, None) == outcome(messages, IN_ITS_HEAD) == outcome(messages, BEFORE_ITS_END)
 
 
 @given(st.lists(st.binary(max_size=30), max_size=3))
@@ -135,7 +136,7 @@ def test_a_session_of_our_own_clients_is_the_same_with_and_without_the_parser(bo
         return OWN.begins(request_id.encode()) + b"%d" % len(body) + OWN.after + body + OWN.then
 
     messages = [OWN.then, *(own(request_id, body) for request_id, body in zip(IDS, bodies, strict=False))]
-    assert outcome(messages, None) == outcome(messages, 40)
+    assert outcome(messages, None) == outcome(messages, IN_ITS_HEAD) == outcome(messages, BEFORE_ITS_END)
 
 
 def test_the_form_of_awss_client_is_known_after_one_answer_and_our_own_from_the_beginning() -> None:

@@ -77,7 +77,8 @@ class Connection(Requests, asyncio.Protocol):
             return False
         begin = end + len(form.after)
         after = begin + int(digits)
-        if data[after:] != form.then or after - begin > RESPONSE_LIMIT or not api.takes_usual:
+        whole = len(data) == after + len(form.then) and data.endswith(form.then)
+        if not whole or after - begin > RESPONSE_LIMIT or not api.takes_usual:
             return False
         self._idle_calls = 0
         self._refused = False
