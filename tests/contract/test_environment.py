@@ -20,6 +20,7 @@ from lamplighter.model.pieces import whole
 from lamplighter.model.usage import Initialized, Ran, Usage
 from lamplighter.worker.contract import TooLate, WorkerError
 from lamplighter.worker.environment import RESETS, LiveEnvironment
+from lamplighter.worker.notes import Notebook
 from lamplighter.worker.worker import Worker
 from support.environments import HeldClock, invocation, version
 from support.sandbox_server import story, until
@@ -90,15 +91,18 @@ class Bench:
     ) -> None:
         (task / "app.py").write_text(SOURCE)
         self.sandboxes = PlainSandboxes(task, command)
-        self.log: list[str] = []
-        self.used: list[Usage] = []
+        self._log: list[str] = []
+        self._used: list[Usage] = []
+        # One of the two clients has its calls told later, when somebody looks: it makes no difference.
+        self._book = Notebook(lambda *told: False, self._used.append) if command == LEAN else None
         self.worker = Worker(
             self.sandboxes,
             clock or SystemClock(),
             None,
             self._open if logs else None,
             init_limit,
-            observe=self.used.append,
+            observe=self._used.append,
+            book=self._book,
             freeze_after=freeze_after,
         )
 
@@ -106,10 +110,28 @@ class Bench:
         return self
 
     def lines(self, now: float, data: bytes) -> None:
-        self.log += data.decode().removesuffix("\n").split("\n")
+        self._log += data.decode().removesuffix("\n").split("\n")
 
     def message(self, now: float, data: bytes) -> None:
-        self.log.append(data.decode().removesuffix("\n"))
+        self._log.append(data.decode().removesuffix("\n"))
+
+    def many(self, entries: Sequence[tuple[float, bytes]]) -> None:
+        for now, data in entries:
+            self.lines(now, data)
+
+    @property
+    def log(self) -> list[str]:
+        self._look()
+        return self._log
+
+    @property
+    def used(self) -> list[Usage]:
+        self._look()
+        return self._used
+
+    def _look(self) -> None:
+        if self._book is not None:
+            self._book.catch_up()
 
     @asynccontextmanager
     async def environment(self, handler: str, **members: object) -> AsyncGenerator[LiveEnvironment]:

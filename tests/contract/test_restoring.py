@@ -5,6 +5,7 @@ A plain process stands in for the copy: what is tested is the environment around
 import asyncio
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,10 @@ class Log:
 
     def open(self, function: FunctionVersion, stream: str) -> "Log":
         return self
+
+    def many(self, entries: Sequence[tuple[float, bytes]]) -> None:
+        for now, data in entries:
+            self.lines(now, data)
 
     def lines(self, now: float, data: bytes) -> None:
         self.lines_written += data.decode().splitlines()

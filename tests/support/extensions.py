@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 
 from lamplighter.model.clock import SystemClock
@@ -73,6 +73,10 @@ class Layered:
             commands=lambda runtime, variables: Command((PYTHON, "/var/task/app.py")),
             observe=self.used.append,
         )
+
+    def many(self, entries: Sequence[tuple[float, bytes]]) -> None:
+        for now, data in entries:
+            self.lines(now, data)
 
     def lines(self, now: float, data: bytes) -> None:
         self.log += data.decode().removesuffix("\n").split("\n")

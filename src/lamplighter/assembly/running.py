@@ -65,7 +65,7 @@ async def open_running(
         segments=told.traces.datagram if told.traces else None,
         forks=forks,
         freeze_after=FREEZE_AFTER if settings.freeze else None,
-        count=told.count,
+        book=told.book,
     )
     short = partial(_short, settings.memory_reserve * MEBIBYTE)
     current = partial(_current, stores)

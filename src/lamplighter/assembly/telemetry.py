@@ -12,7 +12,7 @@ from lamplighter.events.contract import Measure
 from lamplighter.model.clock import Clock
 from lamplighter.model.functions import FunctionId
 from lamplighter.model.ids import Ids
-from lamplighter.model.usage import Count, Observe
+from lamplighter.model.usage import Observe
 from lamplighter.settings.choices import Settings
 from lamplighter.startup import StartupError
 from lamplighter.store.records import SqliteRecords
@@ -27,16 +27,17 @@ from lamplighter.telemetry.metrics.embedded import Embedded
 from lamplighter.telemetry.metrics.store import MetricStore
 from lamplighter.telemetry.tally import Tally
 from lamplighter.telemetry.traces.exporter import Exporter
+from lamplighter.worker.notes import Notebook
 
 
 @dataclass(frozen=True, slots=True)
 class Telemetry:
-    """`observe` and `count` are told of everything that ran; None: nobody wants to know."""
+    """`observe` is told of everything that ran but what is noted in `book`; None: nobody wants to know."""
 
     activity: Activity
     measure: Measure
     observe: Observe | None
-    count: Count | None
+    book: Notebook | None
     acceptance: Acceptance
     archive: Archive
     intake: Intake
@@ -72,13 +73,20 @@ async def open_telemetry(
     if traces is not None:
         observers.append(traces.observe)
     tally = Tally(*observers)
-    activity.settle = tally.settle
-    if metrics is not None:
-        metrics.settle = tally.settle
-    if meter is not None:
-        meter.settle = tally.settle
     observe, count = (tally.observe, tally.count) if observers else (None, None)  # so that nothing is made for nobody
-    return Telemetry(activity, measure, observe, count, acceptance, archive, intake, meter, metrics, traces)
+    book = Notebook(count, observe) if observers or settings.logs else None
+
+    def settle() -> None:
+        if book is not None:
+            book.catch_up()
+        tally.settle()
+
+    activity.settle = intake.settle = settle
+    if metrics is not None:
+        metrics.settle = settle
+    if meter is not None:
+        meter.settle = settle
+    return Telemetry(activity, measure, observe, book, acceptance, archive, intake, meter, metrics, traces)
 
 
 async def _logs(

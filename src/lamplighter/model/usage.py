@@ -6,7 +6,7 @@ a payload, so that a value may be kept.
 
 import math
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple, Protocol
 
 from lamplighter.model.functions import FunctionId, FunctionVersion
@@ -158,7 +158,8 @@ Observe = Callable[[Usage], None]
 
 
 class Count(Protocol):
-    """Told of an invocation that a Runs can stand for, in place of a Ran. Returns False where only a Ran will do."""
+    """Told of invocations, one after the other, that a Runs can stand for. Returns False where they don't fall into one
+    minute; then each wants a Ran. `began`, `ended`: the first and the last; `memory_peak`: of the last."""
 
     def __call__(
         self,
@@ -166,7 +167,8 @@ class Count(Protocol):
         invoked_arn: str,
         initialization: str,
         began: float,
-        duration: float,
+        ended: float,
+        durations: Sequence[float],
         memory_peak: int | None,
-        failed: bool,
+        errors: int,
     ) -> bool: ...

@@ -5,6 +5,7 @@ write, tuples of some twenty members, they would cost several times what it take
 longer in the processor's caches. Whoever writes or shows what was counted calls `settle` first.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 from lamplighter.model.functions import FunctionVersion
@@ -28,8 +29,10 @@ class Tally:
             self._tell(usage)
 
     def _counted(self, ran: Ran) -> bool:
-        arn, failed = ran.invoked_arn, ran.status != "success"
-        return self.count(ran.function, arn, ran.initialization, ran.began, ran.duration, ran.memory_peak, failed)
+        arn, ended = ran.invoked_arn, ran.began + ran.duration / 1000
+        errors = int(ran.status != "success")
+        durations = (ran.duration,)
+        return self.count(ran.function, arn, ran.initialization, ran.began, ended, durations, ran.memory_peak, errors)
 
     def count(
         self,
@@ -37,24 +40,23 @@ class Tally:
         invoked_arn: str,
         initialization: str,
         began: float,
-        duration: float,
+        ended: float,
+        durations: Sequence[float],
         memory_peak: int | None,
-        failed: bool,
+        errors: int,
     ) -> bool:
-        """Of a plain invocation what a Ran would say. False: it has to be told as one."""
+        """As model.usage.Count."""
         key = id(function), invoked_arn, initialization
         runs = self._open.get(key)
-        if runs is None or not (runs.began <= began and began + duration / 1000 < runs.began + MINUTE):
+        if runs is None or not runs.began <= began <= ended < runs.began + MINUTE:
             minute = began // MINUTE * MINUTE
-            if began + duration / 1000 >= minute + MINUTE:
+            if not began <= ended < minute + MINUTE:
                 return False
             runs = self._begin(key, function, minute)
-        durations = runs.durations
-        durations.append(duration)
+        runs.durations.extend(durations)
         runs.memory_peak = memory_peak
-        if failed:
-            runs.errors += 1
-        if len(durations) >= AT_ONCE:
+        runs.errors += errors
+        if len(runs.durations) >= AT_ONCE:
             del self._open[key]
             self._tell(runs)
         return True

@@ -205,11 +205,11 @@ class Course(ABC):
         """Its time begins to run."""
         invocation = self._invocation
         assert invocation is not None
-        self._figures.begin(invocation.above is not None)
+        told_later = self._figures.begin(invocation)
         self._deadline.set(self.function.timeout)
         if invocation.log_tail:
             self._logs.collect_tail()
-        if self._logs.wanted or self._platform.detailed:
+        if not told_later and (self._logs.wanted or self._platform.detailed):
             self._platform.started(invocation)
 
     def _too_late(self) -> bool:

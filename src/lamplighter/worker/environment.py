@@ -18,7 +18,7 @@ from lamplighter.model.clock import Clock
 from lamplighter.model.errors import SnapStartException, SnapStartTimeoutException
 from lamplighter.model.functions import FunctionVersion
 from lamplighter.model.invocation import Invocation, Outcome
-from lamplighter.model.usage import Count, Observe
+from lamplighter.model.usage import Observe
 from lamplighter.sandbox.contract import Exit, Sandbox, SandboxError
 from lamplighter.worker import failures
 from lamplighter.worker.answer import Answer
@@ -30,6 +30,7 @@ from lamplighter.worker.housing import Gone, Housing
 from lamplighter.worker.lifecycle import Signal, State, follow
 from lamplighter.worker.logs import Logs
 from lamplighter.worker.metadata import Metadata
+from lamplighter.worker.notes import Notebook
 from lamplighter.worker.platform_events import Status
 from lamplighter.worker.platform_log import PlatformLog
 from lamplighter.worker.stream import Stream
@@ -62,10 +63,10 @@ class LiveEnvironment(Course):
         segments: Take | None = None,
         reach: Reach | None = None,
         freeze_after: float | None = None,
-        count: Count | None = None,
+        book: Notebook | None = None,
     ) -> None:
         restored = initialization == "snap-start"
-        figures = Figures(function, logs, platform, clock, observe, initialization, count)
+        figures = Figures(function, logs, platform, clock, observe, initialization, book)
         super().__init__(function, logs, platform, clock, figures, restored, freeze_after)
         self._housing = Housing(self, function, start_sandbox, logs, platform, clock, metadata, segments, reach)
         self._on_end = on_end

@@ -7,10 +7,11 @@ from typing import Literal
 from lamplighter.model.clock import Clock
 from lamplighter.model.functions import FunctionVersion
 from lamplighter.model.invocation import Invocation
-from lamplighter.model.usage import Count, Initialized, Observe, Ran, Restore, Restored, Thrown
+from lamplighter.model.usage import Initialized, Observe, Ran, Restore, Restored, Thrown
 from lamplighter.sandbox.contract import Sandbox
 from lamplighter.telemetry.traces.causes import read_header
 from lamplighter.worker.logs import Logs
+from lamplighter.worker.notes import FAILED, ID, REPORTED, Notebook
 from lamplighter.worker.platform_events import Status
 from lamplighter.worker.platform_log import PlatformLog
 from lamplighter.worker.stream import Stream
@@ -29,14 +30,14 @@ class Figures:
         clock: Clock,
         observe: Observe | None,
         initialization: str,
-        count: Count | None = None,
+        book: Notebook | None = None,
     ) -> None:
         self._function = function
         self._logs = logs
         self._platform = platform
         self._clock = clock
         self._observe = observe
-        self._count = count
+        self._notes = None if book is None else book.open(function, logs, clock, initialization)
         self._initialization = initialization
         self._loop = asyncio.get_running_loop()
         self._init_began = 0.0
@@ -47,6 +48,8 @@ class Figures:
         self._failed = False  # the answer is an error
         self._traced = False
         self._thrown: tuple[Thrown, ...] = ()  # what its function says of its error
+        self._plain = False  # nothing sets it apart so far
+        self._told_later = False  # its lines
         self._runtime_over: float | None = None  # when the runtime had done its part, if extensions went on
         self._peak: int | None = None  # of the memory, as of then
         self._peak_at = float("-inf")
@@ -107,9 +110,19 @@ class Figures:
 
     # Of an invocation
 
-    def begin(self, traced: bool = False) -> None:
-        self._traced = traced
+    def begin(self, invocation: Invocation) -> bool:
+        """Whether its START is told later: before anything that comes after it."""
+        self._traced = traced = invocation.above is not None
         self._began = self._clock.monotonic()
+        notes = self._notes
+        if notes is None or traced or invocation.source != "sync" or len(invocation.request_id) != ID:
+            self._plain = self._told_later = False
+            return False
+        self._plain = True
+        self._told_later = later = self._platform.plain and self._logs.wanted and not invocation.log_tail
+        if later:
+            notes.begin(invocation.request_id)
+        return later
 
     def explained(self, cause: bytes) -> None:
         """What the error that comes next has come from: X-Ray's document, in JSON, or anything."""
@@ -149,34 +162,26 @@ class Figures:
         done, self._runtime_over = self._runtime_over, None
         extensions = 0.0 if done is None else duration - done
         peak, init = self._memory_peak(sandbox), self._init_duration
+        plain = self._plain and stream is None and done is None and not noticed and status == "success"
+        plain = plain and init is None and self._restore is None
+        told_later = plain and self._told_later and self._platform.plain
         if self._failed and not noticed:
             status = "error"
-        if self._logs.wanted or self._platform.detailed:
+        if told_later:
+            self._logs.drain()
+        elif self._logs.wanted or self._platform.detailed:
             self._logs.drain()
             if self._platform.detailed and done is None:
                 ended: Status = "failure" if noticed and status == "error" else status
                 self._platform.runtime_done(invocation, ended, error_type, duration, self._told)
             self._platform.reported(invocation, status, error_type, duration, peak, init, noticed, self._restore)
-        if self._observe is not None:
-            alone = stream is None and done is None
-            if not (alone and self._counted(invocation, status, duration, peak)):
-                self._observe(self._usage(invocation, stream, status, error_type, duration, extensions, peak, noticed))
+        if self._notes is not None and plain:
+            flags = FAILED * self._failed | REPORTED * (not told_later)
+            self._notes.end(invocation.request_id, invocation.invoked_arn, duration, peak, flags)
+        elif self._observe is not None:
+            self._observe(self._usage(invocation, stream, status, error_type, duration, extensions, peak, noticed))
         self._told, self._failed, self._thrown = None, False, ()
         self._init_duration = self._restore = None
-
-    def _counted(self, invocation: Invocation, status: Status, duration: float, peak: int | None) -> bool:
-        """Whether it is counted together with others, as one that nothing sets apart."""
-        if (
-            self._count is None
-            or self._init_duration is not None
-            or self._restore is not None
-            or invocation.above is not None
-            or invocation.source != "sync"
-        ):
-            return False
-        began = self._clock.now() - duration / 1000
-        arn, failed = invocation.invoked_arn, status != "success"
-        return self._count(self._function, arn, self._initialization, began, duration, peak, failed)
 
     def _usage(
         self,

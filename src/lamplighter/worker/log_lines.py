@@ -55,6 +55,22 @@ def start(request_id: str, version: str) -> bytes:
     return f"START RequestId: {request_id} Version: {version}\n".encode()
 
 
+def plain_start(request_id: bytes, version: bytes) -> bytes:
+    """As `start`, of many in a row."""
+    return b"START RequestId: %b Version: %b\n" % (request_id, version)
+
+
+def plain_end(request_id: bytes, duration: float, memory_size: int, memory_peak: int | None) -> bytes:
+    """As `end_and_report`, of many in a row, when there is nothing else to say."""
+    return b"END RequestId: %b\nREPORT RequestId: %b\tDuration: %.2f ms\tBilled Duration: %d ms\t%b\n" % (
+        request_id,
+        request_id,
+        duration,
+        math.ceil(duration),
+        _memory_encoded(memory_size, memory_peak),
+    )
+
+
 def end_and_report(
     request_id: str,
     duration: float,
@@ -93,6 +109,11 @@ def _memory(size: int, peak: int | None) -> str:
     if peak is not None:  # without cgroups nobody knows, and a made-up figure would be worse than none
         line += f"Max Memory Used: {math.ceil(peak / 1048576)} MB\t"
     return line
+
+
+@lru_cache
+def _memory_encoded(size: int, peak: int | None) -> bytes:
+    return _memory(size, peak).encode()
 
 
 def status(status: str, error_type: str | None) -> str:

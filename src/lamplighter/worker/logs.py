@@ -10,7 +10,7 @@ import array
 import fcntl
 import select
 import termios
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from lamplighter.model.clock import Clock
@@ -30,6 +30,10 @@ class LogSink(Protocol):
 
     def message(self, now: float, data: bytes) -> None:
         """One entry of the log, whatever is in it."""
+        ...
+
+    def many(self, entries: Sequence[tuple[float, bytes]]) -> None:
+        """Whole lines of each of these times."""
         ...
 
 
@@ -62,6 +66,7 @@ class Logs:
         self._now = clock.now
         self._least = least
         self.tap: Tap | None = None
+        self.before: Callable[[], object] = tuple  # called before anything but what is `put` goes into the log
         self._sink = sink
         self.wanted = sink is not None  # False: the service's own lines need not even be made
         self._poll = select.poll()
@@ -97,7 +102,9 @@ class Logs:
         for descriptor in tuple(self._pipes):
             self._close(descriptor)
         self._end_of_frames()
-        self._finish_line()
+        self.before()
+        if self._lines.partial:
+            self._finish_line(self._now())
 
     def drain(self) -> None:
         """Take what has been written so far."""
@@ -124,34 +131,45 @@ class Logs:
 
     def write(self, *lines: bytes) -> None:
         """Lines of the service's own; an unfinished line of the function's ends before them."""
+        self.before()
+        now = self._now()
         if self._lines.partial:
-            self._finish_line()
+            self._finish_line(now)
         if self._tail is not None:
             self._keep_lines(b"\n".join(lines) + b"\n")
         if self._sink is not None:
-            now = self._now()
             for line in lines:
                 self._sink.message(now, line + b"\n")
 
     def lines(self, lines: bytes) -> None:
         """Whole lines that come another way than the pipes: of extensions, and those that every invocation has."""
+        self.before()
+        now = self._now()
         if self._lines.partial:
-            self._finish_line()
+            self._finish_line(now)
         if self._tail is not None:
             self._keep_lines(lines)
         if self._sink is not None:
-            self._sink.lines(self._now(), lines)
+            self._sink.lines(now, lines)
+
+    def put(self, entries: Sequence[tuple[float, bytes]]) -> None:
+        """Lines that the service had to tell before: with their times, and before any that a tail is to show."""
+        if self._lines.partial:
+            self._finish_line(entries[0][0])
+        if self._sink is not None:
+            self._sink.many(entries)
 
     def _take_lines(self, data: bytes) -> None:
+        self.before()
         if self._least is None and self._tail is not None:
             self._keep(data)
         if self._sink is None and self._least is None and self.tap is None:
             return
         lines = self._lines.take(data)
         if lines:
-            self._give_lines(lines)
+            self._give_lines(lines, self._now())
 
-    def _give_lines(self, lines: bytes) -> None:
+    def _give_lines(self, lines: bytes, now: float) -> None:
         """Whole ones."""
         if self._least is not None:
             lines = passing(lines, self._least)
@@ -160,9 +178,9 @@ class Logs:
             if self._tail is not None:
                 self._keep(lines)
         if self._sink is not None:
-            self._sink.lines(self._now(), lines)
+            self._sink.lines(now, lines)
         if self.tap is not None:
-            self.tap.lines(self._now(), lines)
+            self.tap.lines(now, lines)
 
     def _take_frames(self, data: bytes) -> None:
         records, other = self._frames.take(data)
@@ -179,13 +197,14 @@ class Logs:
     def _take_record(self, record: Record) -> None:
         if self._least is not None and not passes(record.level, self._least):
             return
+        self.before()
+        now = self._now()
         if self._lines.partial:
-            self._finish_line()
+            self._finish_line(now)
         text = record.text[: LONGEST - 1] if len(record.text) >= LONGEST else record.text
         text = text if text.endswith(b"\n") else text + b"\n"
         if self._tail is not None:
             self._keep_lines(text)
-        now = self._now()
         at = record.time if abs(record.time - now) < _CLOCK_SKEW else now
         if self._sink is not None:
             self._sink.message(at, text)
@@ -204,7 +223,7 @@ class Logs:
             self._tail += b"\n"
         self._keep(lines)
 
-    def _finish_line(self) -> None:
+    def _finish_line(self, now: float) -> None:
         line = self._lines.finish()
         if line:
-            self._give_lines(line)
+            self._give_lines(line, now)

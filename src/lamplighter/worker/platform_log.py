@@ -38,6 +38,7 @@ class PlatformLog:
         # Whether the end of the runtime's part of an invocation interests anybody: text has no line for it.
         self.detailed = self._json
         self._subscribers: Subscribers | None = None
+        self.plain = not (self._json or self._traced)  # START, END and REPORT are lines, the same for all
         self._begun: tuple[float, Phase] = (0.0, "init")
 
     def join(self, subscribers: Subscribers) -> None:
@@ -46,6 +47,7 @@ class PlatformLog:
             return
         self._subscribers = subscribers
         self.detailed = True
+        self.plain = False
         now, phase = self._begun
         subscribers.platform(now, "platform.initStart", self._init_start(phase))
 
@@ -53,6 +55,7 @@ class PlatformLog:
         """Nobody hears any more."""
         self._subscribers = None
         self.detailed = self._json
+        self.plain = not (self._json or self._traced)
 
     def _init_start(self, phase: Phase) -> Record:
         return platform_events.init_start(self._function, self._initialization, phase, self._instance)

@@ -15,7 +15,7 @@ from functools import partial
 from lamplighter.model.clock import Clock
 from lamplighter.model.command import Command
 from lamplighter.model.functions import FunctionVersion
-from lamplighter.model.usage import Count, Observe
+from lamplighter.model.usage import Observe
 from lamplighter.runtimes.commands import READ_AT_START
 from lamplighter.sandbox.contract import Sandbox, SandboxError, Sandboxes, SandboxSpec
 from lamplighter.worker.application_levels import least_level
@@ -24,6 +24,7 @@ from lamplighter.worker.environment import AHEAD_INIT_LIMIT, INIT_LIMIT, LiveEnv
 from lamplighter.worker.freeze import FREEZE_AFTER
 from lamplighter.worker.logs import Logs, OpenLog
 from lamplighter.worker.metadata import Metadata, zone_of
+from lamplighter.worker.notes import Notebook
 from lamplighter.worker.outfit import Outfit
 from lamplighter.worker.pipe import RATE_OF_ALL, Allowance
 from lamplighter.worker.platform_log import PlatformLog
@@ -92,7 +93,7 @@ class Worker:
         segments: Callable[[FunctionVersion, bytes], None] | None = None,
         forks: Forks | None = None,
         freeze_after: float | None = FREEZE_AFTER,
-        count: Count | None = None,
+        book: Notebook | None = None,
     ) -> None:
         self._sandboxes = sandboxes
         self._commands = commands
@@ -101,7 +102,7 @@ class Worker:
         self._logs = logs
         self._init_limit = init_limit
         self._observe = observe
-        self._count = count
+        self._book = book
         self._segments = segments
         self._forks = forks
         self._freeze_after = freeze_after
@@ -155,7 +156,7 @@ class Worker:
             segments=None if self._segments is None else partial(self._segments, function),
             reach=outfit.reach,
             freeze_after=self._freeze_after,
-            count=self._count,
+            book=self._book,
         )
         self._environments.add(environment)
         try:

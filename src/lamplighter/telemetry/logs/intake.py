@@ -68,6 +68,28 @@ class StreamLog:
         buffer += data
         self._records += 1
         queue.added += _HEAD + size
+        self._look(buffer)
+
+    def many(self, entries: Sequence[tuple[float, bytes]]) -> None:
+        """Whole lines of each of these times ."""
+        queue, buffer = self._queue, self._buffer
+        times = [int(now * 1000) for now, _ in entries]
+        first, last = min(times), max(times)
+        if not buffer:
+            queue.open.append(self)
+            self._first, self._last = first, last
+        self._first, self._last = min(self._first, first), max(self._last, last)
+        before = len(buffer)
+        for time, (_, data) in zip(times, entries, strict=True):
+            buffer += _PACK(len(data), LINES, time)
+            buffer += data
+        self._records += len(entries)
+        queue.added += len(buffer) - before
+        self._look(buffer)
+
+    def _look(self, buffer: bytearray) -> None:
+        """Whether there is too much of it."""
+        queue = self._queue
         if len(buffer) >= BLOCK:
             queue.seal(self)
         if queue.added - queue.taken > SMALLEST:
@@ -210,6 +232,7 @@ class Intake:
         self._timer = self._loop.call_later(FLUSH, self._tick)
         self._writing: asyncio.Future[None] | None = None
         self.bound = BOUND
+        self.settle: Callable[[], object] = tuple  # has all told that is not told yet
 
     def open(self, function: FunctionVersion, stream: str) -> StreamLog:
         name = function.log_group or f"/aws/lambda/{function.id.name}"
@@ -227,7 +250,8 @@ class Intake:
             self._write_all()
 
     async def flush(self) -> None:
-        """What has been added so far is written when this returns."""
+        """What has been added so far, and what `settle` adds, is written when this returns."""
+        self.settle()
         if self._writing is not None:
             await asyncio.wait([self._writing])
         self.hurry()
@@ -240,6 +264,7 @@ class Intake:
 
     def _tick(self) -> None:
         self._timer = self._loop.call_later(FLUSH, self._tick)
+        self.settle()
         self.hurry()
         for key, queue in tuple(self._queues.items()):
             if queue.waiting:
