@@ -4,7 +4,6 @@ mount and no device."""
 import http.client
 import os
 import signal
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import closing, suppress
@@ -12,9 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from lamplighter.sandbox.probe import disk_for_tmp
 from support.callers import check_that_nothing_is_left, until
-from support.disks import MB, loop_devices, small_disk
+from support.disks import MB, disk_for_functions, loop_devices
 from support.functions import deploy_with
 from support.sandbox_server import descendants
 from support.service import Service
@@ -34,11 +32,7 @@ pytestmark = pytest.mark.root
 
 @pytest.fixture
 def disk() -> Iterator[Path]:
-    if os.geteuid() != 0:
-        pytest.skip("file systems of our own need root")
-    if reason := disk_for_tmp(Path(tempfile.gettempdir())):
-        pytest.skip(f"no /tmp on the disk here: {reason}")
-    with small_disk(800) as place:  # which can't be unmounted while anybody has a file there
+    with disk_for_functions(800) as place:  # which can't be unmounted while anybody has a file there
         yield place
 
 

@@ -2,8 +2,6 @@
 
 import errno
 import json
-import os
-import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -13,10 +11,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from lamplighter.sandbox.probe import disk_for_tmp
 from lamplighter.sandbox.stock import READY
 from support.callers import until
-from support.disks import MB, filled, small_disk
+from support.disks import MB, disk_for_functions, filled
 from support.functions import deploy_with
 from support.service import Service, run
 from support.tmps import started
@@ -39,11 +36,7 @@ pytestmark = pytest.mark.root
 
 @pytest.fixture
 def disk() -> Iterator[Path]:
-    if os.geteuid() != 0:
-        pytest.skip("file systems of our own need root")
-    if reason := disk_for_tmp(Path(tempfile.gettempdir())):
-        pytest.skip(f"no /tmp on the disk here: {reason}")
-    with small_disk(4000) as place:
+    with disk_for_functions(4000) as place:
         yield place
 
 

@@ -7,6 +7,10 @@ import tempfile
 from collections.abc import Generator
 from pathlib import Path
 
+import pytest
+
+from lamplighter.sandbox.probe import disk_for_tmp
+
 MB = 1 << 20
 
 
@@ -25,6 +29,17 @@ def small_disk(size: int) -> Generator[Path]:
             yield place
         finally:
             subprocess.run(["umount", str(place)], check=True)
+
+
+@contextlib.contextmanager
+def disk_for_functions(size: int) -> Generator[Path]:
+    """One on which functions can have their /tmp; a test is skipped where there is none. size: MB."""
+    if os.geteuid() != 0:
+        pytest.skip("file systems of our own need root")
+    if reason := disk_for_tmp(Path(tempfile.gettempdir())):
+        pytest.skip(f"no /tmp on the disk here: {reason}")
+    with small_disk(size) as place:
+        yield place
 
 
 @contextlib.contextmanager
