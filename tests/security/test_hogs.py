@@ -1,9 +1,9 @@
 """Whatever one function, or one client, does to the machine: another function's calls keep being answered, and soon.
 
 Bounds are ratios to undisturbed calls of the same moments: windows with and without the attack take turns. The median
-is held to the promise; the slowest calls, which are others' doing on a busy machine, to a wider bound, and a busy
-machine gets several tries. What the attackers may take of everything is measured in test_bombs.py; here, what the
-processor's hog got.
+and nine calls in ten are held to the promise; the slowest calls, which are others' doing on a busy machine, to a wider
+bound, and a busy machine gets several tries. What the attackers may take of everything is measured in test_bombs.py;
+here, what the processor's hog got.
 """
 
 import json
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.root
 WHOLE_CPU = 1769  # MB
 WINDOW = 0.25  # seconds
 ROUNDS = 3
-MEDIAN = 2  # under attack: at most so many times the undisturbed
+MOST = 2  # median and p90 under attack: at most so many times the undisturbed
 TIMES, PLUS = 4, 0.01  # p99 under attack: at most so many times the undisturbed, and so many seconds
 TRIES = 5
 SECONDS = WINDOW + 0.2  # of an attack
@@ -113,6 +113,7 @@ class Window(NamedTuple):
     """Of calls one after the other, in seconds."""
 
     median: float
+    p90: float
     p99: float
 
 
@@ -136,7 +137,8 @@ class House:
             answer = self._connection.getresponse()
             assert (answer.status, answer.read()) == (200, b'"x"')
             took.append(time.monotonic() - began)
-        return Window(median(took), sorted(took)[len(took) * 99 // 100])
+        took.sort()
+        return Window(median(took), took[len(took) * 90 // 100], took[len(took) * 99 // 100])
 
     def close(self) -> None:
         self._connection.close()
@@ -162,8 +164,13 @@ class House:
 
 def _soon(quiet: list[Window], disturbed: list[Window]) -> bool:
     usual, now = (median(window.median for window in windows) for windows in (quiet, disturbed))
+    slow, slow_now = (median(window.p90 for window in windows) for windows in (quiet, disturbed))
     slowest = max(window.p99 for window in quiet)
-    return now <= MEDIAN * usual and min(window.p99 for window in disturbed) <= TIMES * slowest + PLUS
+    return (
+        now <= MOST * usual
+        and slow_now <= MOST * slow
+        and min(window.p99 for window in disturbed) <= TIMES * slowest + PLUS
+    )
 
 
 @pytest.fixture(scope="module")
