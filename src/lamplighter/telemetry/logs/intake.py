@@ -71,7 +71,7 @@ class StreamLog:
         self._look(buffer)
 
     def many(self, entries: Sequence[tuple[float, bytes]]) -> None:
-        """Whole lines of each of these times ."""
+        """Whole lines of each of these times."""
         queue, buffer = self._queue, self._buffer
         times = [int(now * 1000) for now, _ in entries]
         first, last = min(times), max(times)
