@@ -16,7 +16,7 @@ from bench import control, events, logs, snapstart, waiting
 from bench.figures import Figure, Limit, Samples, at_least, at_most, percentile, ratio_at_least, ratio_at_most
 from bench.floor import floor
 from bench.load import HOST, SECOND, Load, LoadError, Plan, Result
-from bench.memory import megabytes, tree
+from bench.memory import has_code, megabytes, tree
 from bench.program import Unavailable
 from bench.service import WHOLE_CPU, Service
 from bench.stage import SMALL, Side, Stage, Work, latency
@@ -101,7 +101,7 @@ def memory(stage: Stage) -> tuple[Samples, ...]:
         with service.functions(names):
             for name in names:
                 service.invoke(name)
-            each = {pid: megabytes([pid]) for pid in _wait_until_settled(service)}
+            each = {pid: megabytes([pid]) for pid in _wait_until_settled(service) if has_code(pid)}
         ended = each.keys() - _wait_until_settled(service)  # their functions are gone, and they with them
         if len(ended) < number:
             raise Unavailable(f"only {len(ended)} processes ended with {number} functions")

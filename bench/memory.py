@@ -30,6 +30,15 @@ def tree(root: int) -> set[int]:
     return found
 
 
+def has_code(pid: int) -> bool:
+    """Whether it is in an environment, where a function's code is mounted: not in a sandbox that waits for one."""
+    try:
+        mounts = Path(f"/proc/{pid}/mountinfo").read_text().splitlines()
+    except OSError:  # it has ended
+        return False
+    return any(mount.split()[4] == "/var/task" for mount in mounts)
+
+
 def megabytes(pids: Iterable[int], kind: str = "Pss") -> float:
     """`kind`: Pss or Rss. In MB of 2^20 bytes, summed; a process that has ended holds nothing."""
     total = 0
