@@ -109,6 +109,8 @@ async def _serve(settings: Settings, directory: DataDirectory, on_ready: Callabl
         gc.freeze()
         gc.set_threshold(*COLLECT)
         await door.listen(listener)
+        trimming = loop.create_task(heap.keep_small())
+        stack.callback(trimming.cancel)
         on_ready(startup.ready_line(settings, listener, isolation, told.reach))
         sandboxes.lost.add_done_callback(lambda lost: None if lost.cancelled() else stop.set())
         await stop.wait()

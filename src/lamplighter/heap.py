@@ -3,17 +3,29 @@
 glibc takes large blocks from the kernel one by one, and gives them back, until the first is freed: then it takes the
 next of that size, up to 32 MB, from heaps of which each thread has its own. A payload's whole is made in one thread and
 dropped in another, small things come to lie behind it, and the heaps grow. With fixed bounds a block above a megabyte
-never comes to lie in a heap (decision 0055). Payloads' pieces do, and come again: so not every free end is given back.
+never comes to lie in a heap (decision 0055). Payloads' pieces do, and come again: so not every free end is given back
+at once, but once a minute everything that is free.
 """
 
+import asyncio
 import ctypes
-from typing import Final
+from typing import Final, NoReturn
 
 _TRIM_THRESHOLD: Final = -1, 16 << 20  # mallopt(3), bytes: a free end of a heap that is given back
 _MMAP_THRESHOLD: Final = -3, 1 << 20  # blocks that are taken from the kernel
+_EVERY: Final = 60.0  # seconds
 
 
 def bound() -> bool:
     """Of this process, from here on. False: it is not glibc's malloc, and others have no such habit."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     return mallopt is not None and mallopt(*_MMAP_THRESHOLD) == mallopt(*_TRIM_THRESHOLD) == 1
+
+
+async def keep_small(every: float = _EVERY) -> NoReturn:
+    """Give back what is free, again and again, in a thread: some milliseconds, for which others may allocate."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    while True:
+        await asyncio.sleep(every)
+        if trim is not None:
+            await asyncio.to_thread(trim, 0)
