@@ -27,6 +27,14 @@ def client(service: Service) -> Iterator[Any]:
     made.close()
 
 
+@pytest.fixture(scope="session")
+def logs(service: Service) -> Iterator[Any]:
+    """boto3's client of CloudWatch Logs."""
+    made = service.client("logs", inject_host_prefix=False)
+    yield made
+    made.close()
+
+
 @pytest.fixture
 def deploy(client: Any) -> Iterator[Callable[..., str]]:
     """deploy(source, **members of CreateFunction) -> name of an Active function whose handler is `app.handler`; it is

@@ -40,13 +40,6 @@ DEADLINE = 20.0  # seconds
 # Calls ask for the log's tail where the log is read next: they are answered when all is written, the REPORT as well.
 
 
-@pytest.fixture(scope="module")
-def logs(service: Service) -> Iterator[Any]:
-    made = service.client("logs", inject_host_prefix=False)
-    yield made
-    made.close()
-
-
 @pytest.fixture
 def group(logs: Any, request: pytest.FixtureRequest) -> Iterator[str]:
     name = f"/tests/{request.node.name[:80]}"

@@ -3,14 +3,10 @@
 import json
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any
-
-import pytest
-
-from support.service import Service
 
 SOURCE = """
 import os, subprocess, sys, time
@@ -26,13 +22,6 @@ def handler(event, context):
 """
 EVENTS = ({}, {}, {}, {"say": ["one"]}, {}, {"say": ["one", "two"]}, {"child": True}, {"part": True})
 DEADLINE = 20.0  # seconds
-
-
-@pytest.fixture(scope="module")
-def logs(service: Service) -> Iterator[Any]:
-    made = service.client("logs", inject_host_prefix=False)
-    yield made
-    made.close()
 
 
 def streams(logs: Any, name: str) -> dict[str, list[tuple[int, str]]]:

@@ -5,22 +5,13 @@ import re
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from itertools import product
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
-from support.service import Service
-
 STREAMS = ("s1", "s2", "s10", "t")
-
-
-@pytest.fixture(scope="module")
-def logs(service: Service) -> Iterator[Any]:
-    with closing(service.client("logs")) as made:
-        yield made
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import time
+import weakref
 from collections.abc import Callable
 
 import pytest
@@ -422,3 +423,20 @@ def test_who_was_refused_is_told_when_one_more_fits() -> None:
     h.admit()
     h.release()
     assert len(told) == 4
+
+
+def test_of_a_function_that_nobody_calls_and_that_keeps_nothing_nothing_is_kept_once_its_peak_is_told() -> None:
+    limits = Limits(10)
+    called, reserved, provisioned = (limits.share(version(name=name).id) for name in "crp")
+    called.admit()
+    reserved.reserve(1)
+    provisioned.provision(2)
+    left = weakref.ref(called), weakref.ref(reserved), weakref.ref(provisioned)
+    called.release()
+    del called, reserved, provisioned
+    assert [peak.value for peak in limits.peaks() if peak.function == "c"] == [1]
+    assert [one() is not None for one in left] == [False, True, True]
+    limits.share(version(name="r").id).reserve(None)
+    limits.share(version(name="p").id).provision(0)
+    limits.peaks()
+    assert [one() for one in left] == [None, None, None]

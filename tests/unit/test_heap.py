@@ -1,6 +1,8 @@
 import subprocess
 import sys
 
+import pytest
+
 # Blocks that are made in threads and dropped at their end, with something small that stays behind each.
 LARGE_BLOCKS = """
 import threading
@@ -39,10 +41,13 @@ held = resident()
 del blocks
 
 async def main():
-    keeping = asyncio.create_task(heap.keep_small(0.02))
+    keeping = asyncio.create_task(heap.keep_small(LOOK))
     deadline = time.monotonic() + 20
     while held - resident() < 30 << 20 and time.monotonic() < deadline:
         await asyncio.sleep(0.02)
+        until = time.monotonic() + 0.02
+        while BUSY and time.monotonic() < until:
+            pass
     keeping.cancel()
 
 before = resident()
@@ -57,8 +62,11 @@ def test_of_large_blocks_that_threads_have_dropped_nothing_is_kept() -> None:
     assert int(found.stdout) <= 4  # MB; it is 11 where glibc decides
 
 
-def test_what_is_free_in_a_heap_goes_back_in_time() -> None:
-    found = subprocess.run([sys.executable, "-c", FREE_IN_A_HEAP], capture_output=True, text=True, timeout=60)
+@pytest.mark.parametrize(("busy", "look"), [(False, 0.5), (True, 0.02)])
+def test_what_is_free_in_a_heap_goes_back_at_rest_and_in_time(busy: bool, look: float) -> None:
+    """While there is something to do, after thirty looks."""
+    program = f"BUSY, LOOK = {busy}, {look}\n{FREE_IN_A_HEAP}"
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     assert found.returncode == 0, found.stderr
     at_once, in_time = map(int, found.stdout.split())  # MB, of 38
     assert at_once < 20

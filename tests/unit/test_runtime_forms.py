@@ -9,30 +9,12 @@ from lamplighter.worker.runtime_connection import Connection
 from lamplighter.worker.runtime_form import OWN
 from lamplighter.worker.runtime_paths import INVOCATION, NEXT
 from lamplighter.worker.runtime_turns import Turns
+from support.wires import Wire
 
 IDS = [f"8a6f3f3c-0000-4000-8000-00000000000{number}" for number in range(4)]
 AWS = [(b"Host", b"127.0.0.1:9001"), (b"Accept", b"*/*"), (b"User-Agent", b"aws-lambda-python/3.11.7-4.2.2")]
 IN_ITS_HEAD, BEFORE_ITS_END = 40, -1  # where a message is cut that only the parser can read
 Headers = list[tuple[bytes, bytes]]
-
-
-class Wire:
-    """Takes what is written."""
-
-    def __init__(self) -> None:
-        self.written = b""
-        self.closed = False
-
-    def write(self, data: bytes) -> None:
-        self.written += data
-
-    def is_closing(self) -> bool:
-        return self.closed
-
-    def close(self) -> None:
-        self.closed = True
-
-    abort = close
 
 
 class Guest:

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.usage import ran, version
 
+from lamplighter.model import causes
 from lamplighter.model.usage import Restore, Thrown
-from lamplighter.telemetry.traces import causes, documents, exporter, otlp
+from lamplighter.telemetry.traces import documents, exporter, otlp
 from lamplighter.telemetry.traces.exporter import Exporter
 from lamplighter.telemetry.traces.spans import Span, of_invocation
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from lamplighter.api.connection import Connection
 from lamplighter.api.http import Request, Response
 from lamplighter.api.usual import NAMES, Usual
+from support.wires import Wire
 
 LINE = b"POST /2015-03-31/functions/f/invocations HTTP/1.1"
 PLAIN = [
@@ -16,26 +17,6 @@ PLAIN = [
     (b"X-Amz-Date", b"20261125T000000Z"),
     (b"Authorization", b"AWS4-HMAC-SHA256 x=y"),
 ]
-
-
-class Wire:
-    """Takes what is written."""
-
-    def __init__(self) -> None:
-        self.written = b""
-        self.closed = False
-
-    def write(self, data: bytes) -> None:
-        self.written += data
-
-    def close(self) -> None:
-        self.closed = True
-
-    def pause_reading(self) -> None:
-        """Nothing is read here."""
-
-    def abort(self) -> None:
-        self.closed = True
 
 
 class Door:

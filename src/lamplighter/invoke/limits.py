@@ -7,6 +7,7 @@ admission is matched by one release.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from weakref import WeakValueDictionary
 
 from lamplighter.invoke.rates import Bucket
 from lamplighter.model.errors import TooManyRequestsException
@@ -22,11 +23,12 @@ GROWTH_BURST = 1000.0
 class _Account:
     """One account's concurrency in one region."""
 
-    __slots__ = ("kept", "limit", "peak", "requests", "running", "unreserved", "unreserved_peak", "waiting")
+    __slots__ = ("kept", "limit", "peak", "requests", "running", "shares", "unreserved", "unreserved_peak", "waiting")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.kept = 0  # set aside for functions, used or not
+        self.shares: set[Share] = set()  # with something to keep or to tell; others last as long as who uses them
         self.running = 0
         self.unreserved = 0  # running on what nobody keeps
         self.peak = self.unreserved_peak = 0  # of both, since they were last asked for
@@ -38,6 +40,7 @@ class Share:
     """One function's part in it: counts its invocations, all versions together."""
 
     __slots__ = (
+        "__weakref__",
         "_account",
         "_growth",
         "_requests",
@@ -100,6 +103,7 @@ class Share:
         self.running += 1
         if self.running > self.peak:
             self.peak = self.running
+            account.shares.add(self)
         account.running += 1
         if account.running > account.peak:
             account.peak = account.running
@@ -160,15 +164,23 @@ class Share:
         return self.provisioned if self.reserved is None else self.reserved
 
     def _rekeep(self, before: int) -> None:
-        self._account.kept += self.kept - before
-        _tell_all(self._account)
+        account = self._account
+        account.kept += self.kept - before
+        account.shares.add(self)
+        _tell_all(account)
+
+    def told(self) -> None:
+        """Its peaks have been; from now on others are."""
+        self.peak, self.ahead_peak = self.running, self.ahead
+        if not self.running and not self.provisioned and self.reserved is None:
+            self._account.shares.discard(self)
 
 
 class Limits:
     def __init__(self, account_limit: int = ACCOUNT_LIMIT) -> None:
         self._account_limit = account_limit
         self._accounts: dict[tuple[str, str], _Account] = {}  # by account and region
-        self._shares: dict[FunctionId, Share] = {}
+        self._shares: WeakValueDictionary[FunctionId, Share] = WeakValueDictionary()
 
     def share(self, function: FunctionId) -> Share:
         share = self._shares.get(function)
@@ -190,16 +202,15 @@ class Limits:
     def peaks(self) -> Sequence[Peak]:
         """The most that ran at once since the last time this was asked."""
         found: list[Peak] = []
-        for function, share in self._shares.items():
+        for function, share in tuple(self._shares.items()):
             account, region, name = function.account, function.region, function.name
             if share.peak:
                 found.append(Peak(account, region, name, "ConcurrentExecutions", share.peak))
-                share.peak = share.running
             if share.provisioned:
                 used = share.ahead_peak / share.provisioned
                 found.append(Peak(account, region, name, "ProvisionedConcurrentExecutions", share.ahead_peak))
                 found.append(Peak(account, region, name, "ProvisionedConcurrencyUtilization", used))
-            share.ahead_peak = share.ahead
+            share.told()
         for (account, region), counts in self._accounts.items():
             if counts.peak:
                 claimed = counts.unreserved_peak + counts.kept

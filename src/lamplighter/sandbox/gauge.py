@@ -51,6 +51,8 @@ class MemoryGauge:
         """Raises OSError once the group is gone."""
         if self._most >= 0:
             most = int(os.pread(self._most, 32, 0))
+            if most == self.peak:
+                return  # which nothing can be above; the statistics are dear to the kernel
             self.note(most, None if self._pages < 0 else Pages.of(os.pread(self._pages, _LOOK, 0)))
 
     def note(self, most: int, pages: Pages | None) -> None:

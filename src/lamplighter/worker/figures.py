@@ -4,12 +4,12 @@ the log and to who observes (metrics, bills), so that both always show the same 
 import asyncio
 from typing import Literal
 
+from lamplighter.model.causes import read_header
 from lamplighter.model.clock import Clock
 from lamplighter.model.functions import FunctionVersion
 from lamplighter.model.invocation import Invocation
 from lamplighter.model.usage import Initialized, Observe, Ran, Restore, Restored, Thrown
 from lamplighter.sandbox.contract import Sandbox
-from lamplighter.telemetry.traces.causes import read_header
 from lamplighter.worker.logs import Logs
 from lamplighter.worker.notes import FAILED, ID, REPORTED, Notebook
 from lamplighter.worker.platform_events import Status

@@ -6,7 +6,7 @@ They come from functions, so nothing about them can be relied on: what is no seg
 from collections.abc import Mapping
 from typing import Any, Final, cast
 
-from lamplighter.telemetry.traces import causes
+from lamplighter.model import causes
 from lamplighter.telemetry.traces.spans import Span, Value, is_id, trace_id
 
 PARTS: Final = 1000  # segments of one document
