@@ -32,7 +32,8 @@ class LoadError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`requests`: whole HTTP requests, taken in turn by all connections, again from the first after the last."""
+    """`requests`: whole HTTP requests, taken in turn by all connections, again from the first after the last.
+    `pause`: seconds that a connection waits between an answer and its next request."""
 
     port: int
     requests: tuple[bytes, ...]
@@ -40,6 +41,7 @@ class Plan:
     seconds: float = 1.0  # no call begins later
     count: int | None = None  # nor any after so many in all, warm-up included
     warm_up: float = 0.0  # seconds before `seconds` whose calls don't count
+    pause: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,7 @@ def perform(plan: Plan) -> Result:
 class _Run:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
+        self.pause = plan.pause
         self._requests: Iterator[bytes] = cycle(plan.requests)
         self._left = plan.count if plan.count is not None else -1  # never reaches 0 from there
         self._from = self._until = self._last = 0
@@ -187,7 +190,10 @@ class Connection(asyncio.Protocol):
         if self._missing == 0:
             now = perf_counter_ns()
             self._run.record(self._sent, now, self._size + len(self._request))
-            self.send(now)
+            if self._run.pause:
+                asyncio.get_running_loop().call_later(self._run.pause, lambda: self.send(perf_counter_ns()))
+            else:
+                self.send(now)
         elif self._missing < 0:
             self._fail("an answer longer than it said")
 

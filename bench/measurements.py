@@ -8,7 +8,7 @@ import socket
 import threading
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from time import monotonic, sleep
 
@@ -23,6 +23,7 @@ from bench.stage import SMALL, Side, Stage, Work, latency
 
 SETTLE = 30.0  # seconds for processes to come and go
 HUGE = b'"%s"' % (b"x" * 6_000_000)
+NOW_AND_THEN = 0.3  # seconds between such payloads
 BURST = b'{"seconds": 1}'
 P50, P99 = latency(0.5), latency(0.99)
 
@@ -158,19 +159,21 @@ def slow_client(stage: Stage, service: Service) -> Generator[None]:
 
 
 def beside_huge_payloads(stage: Stage) -> tuple[Samples, ...]:
-    """One caller's p99 while somebody calls with 6 MB, again and again: against the same without, and against the
-    floor's beside the same, since three more processes want the processors whoever answers."""
+    """One caller's p99 while somebody calls with 6 MB, now and then and without end: against the same without, and the
+    latter also against the floor's beside the same, since three more processes want the processors whoever answers."""
     names, others = stage.names(1), stage.names(1)
     quiet: list[float] = []
+    at_times: list[float] = []
     disturbed: list[float] = []
     bare: list[float] = []
     with stage.deployed([*names, *others], memory_size=WHOLE_CPU) as service, floor([*names, *others], 1) as relay:
         for _ in range(stage.rounds):
             quiet.append(P99(stage.load.run(stage.plan(service, names, Work()))))
-            for side, found in ((service, disturbed), (relay, bare)):
-                with _calls(stage, side, others, HUGE):
+            for side, pause, found in ((service, NOW_AND_THEN, at_times), (service, 0, disturbed), (relay, 0, bare)):
+                with _calls(stage, side, others, HUGE, pause):
                     found.append(P99(stage.load.run(stage.plan(side, names, Work()))))
-    return Samples(tuple(disturbed), tuple(quiet)), Samples(tuple(disturbed), tuple(bare))
+    beside = ((at_times, quiet), (disturbed, quiet), (disturbed, bare))
+    return tuple(Samples(tuple(found), tuple(base)) for found, base in beside)
 
 
 def log_flood(stage: Stage, service: Service) -> AbstractContextManager[None]:
@@ -186,10 +189,10 @@ def _somebody_else(stage: Stage, service: Service, handler: str, body: bytes) ->
 
 
 @contextmanager
-def _calls(stage: Stage, side: Side, names: list[str], body: bytes) -> Generator[None]:
+def _calls(stage: Stage, side: Side, names: list[str], body: bytes, pause: float = 0) -> Generator[None]:
     """By one more caller, for as long as one round."""
     with Load() as load:
-        running = load.begin(stage.plan(side, names, Work(bodies=(body,))))
+        running = load.begin(replace(stage.plan(side, names, Work(bodies=(body,))), pause=pause))
         yield
         running.result(SETTLE)
 
@@ -318,6 +321,7 @@ MEASUREMENTS = (
         "huge-payload",
         beside_huge_payloads,
         (
+            Figure("p99 beside a 6 MB payload now and then, against none", "ms", *_BESIDE),
             Figure("p99 beside 6 MB payloads, against none", "ms", *_BESIDE),
             Figure("p99 beside 6 MB payloads, against the floor's beside them", "ms", *_BESIDE),
         ),

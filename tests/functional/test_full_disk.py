@@ -73,6 +73,9 @@ def test_when_the_disk_fills_up_functions_run_and_what_is_refused_is_not_half_th
         assert _packages(service) == packages
         until(lambda: _call(client, one) == ["ext4", 0], "with room on the disk it can write again")
         until(lambda: _call(client, deploy_with(client, SOURCE)) == ["ext4", 0], "and so can a new one")
+        said = service.log.read_text()
+        assert "database or disk is full" in said or "No space left" in said
+        assert "Traceback" not in said
 
 
 def test_with_a_disk_that_is_full_disk_refuses_to_start_and_auto_runs_functions_in_memory(disk: Path) -> None:

@@ -28,6 +28,7 @@ from lamplighter.model.clock import Clock
 from lamplighter.model.errors import RequestEntityTooLargeException, ServiceError, ServiceException
 from lamplighter.model.ids import Ids
 from lamplighter.model.request import REQUEST
+from lamplighter.store.contract import StoreFailed
 from lamplighter.worker.answer import Answer
 from lamplighter.worker.contract import WorkerError
 
@@ -229,6 +230,10 @@ class FrontDoor:
                     authorize(caller, "lambda", "Invoke", self._resource(caller, {"FunctionName": name}))
                 return await self._invoke.answer(request, name, caller, request_id)
             return await self._answer(request, request_id)
+        except StoreFailed as error:
+            cause = error.__cause__ or "it took too long"
+            _log.error("request %s: %s (%s)", request_id, error, cause, extra={"request_id": request_id})
+            return refusal(error, request_id)
         except ServiceError as error:
             if error.status >= 500:
                 _log.error(

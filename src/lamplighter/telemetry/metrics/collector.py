@@ -135,7 +135,7 @@ class Collector(Loop):
         try:
             lost = self._store.add(batch)
         except StoreFailed as error:
-            _log.error("metrics could not be written, and are kept for the next time", exc_info=error)
+            _log.error("metrics could not be written, and are kept for the next time: %s", error.__cause__)
             if len(batch) <= self._bound:
                 self._kept = batch
             return
@@ -155,7 +155,7 @@ class Collector(Loop):
                 try:
                     await self.ask(lambda store: store.forget(self._clock.now() - KEPT))
                 except StoreFailed as error:
-                    _log.error("old metrics could not be forgotten", exc_info=error)
+                    _log.error("old metrics could not be forgotten: %s", error.__cause__)
 
     async def _finish(self) -> None:
         await self.flush()
