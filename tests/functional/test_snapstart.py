@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -137,6 +138,19 @@ def test_a_version_is_initialized_once_and_copied(service: Service, client: Any,
     assert used["unnamed"] > 0  # the init at publication
     for different in ("random", "key", "stream"):
         assert len({answer[different] for answer in answers}) == 4, different
+
+
+def test_twenty_first_calls_at_once_have_a_copy_each(
+    service: Service, client: Any, snapped: Callable[[str], str]
+) -> None:
+    name = snapped(_HANDLER)
+    publish(client, name)
+    with closing(service.client(max_pool_connections=20)) as many, ThreadPoolExecutor(20) as callers:
+        answers = [answer for answer, _ in callers.map(lambda _: call(many, name, {"seconds": 2}), range(20))]
+    assert {(answer["kind"], answer["init"]) for answer in answers} == {("snap-start", "1")}
+    assert len({answer["marker"] for answer in answers}) == 1
+    for different in ("random", "key", "stream"):
+        assert len({answer[different] for answer in answers}) == 20, different
 
 
 def test_what_cannot_be_copied_says_off_and_runs(client: Any, snapped: Callable[[str], str]) -> None:

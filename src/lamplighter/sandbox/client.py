@@ -104,17 +104,21 @@ class ServerSandboxes:
     async def copy(self, template: Sandbox, spec: SandboxSpec) -> ServerSandbox:
         """contract.Templates"""
         assert isinstance(template, ServerSandbox)
-        return await self._open(ServerSandbox(self, next(self._names), spec, template))
+        return await self._replacing(lambda: ServerSandbox(self, next(self._names), spec, template))
 
     async def start(self, spec: SandboxSpec, former: Sandbox | None = None) -> ServerSandbox:
-        """contract.Sandboxes.start. One that ends early is replaced: no invocation has been given to it."""
+        """contract.Sandboxes.start"""
+        return await self._replacing(lambda: ServerSandbox(self, next(self._names), spec), former)
+
+    async def _replacing(self, make: Callable[[], ServerSandbox], former: Sandbox | None = None) -> ServerSandbox:
+        """One that ends early is replaced: no invocation has been given to it."""
         for _ in range(REPLACED):
             try:
-                return await self._open(ServerSandbox(self, next(self._names), spec), former)
+                return await self._open(make(), former)
             except EndedEarly:
                 if former is not None:  # its /tmp went with the one that ended
                     raise
-        return await self._open(ServerSandbox(self, next(self._names), spec), former)
+        return await self._open(make(), former)
 
     async def _open(self, sandbox: ServerSandbox, former: Sandbox | None = None) -> ServerSandbox:
         if self._closed or self.lost.done():

@@ -22,13 +22,15 @@ _LEAVE = 0.3  # seconds that a runtime may take to exit by itself after an init 
 
 
 class InitFailed(Exception):
-    """The function's own doing. `code`: AWS's StateReasonCode."""
+    """The function's own doing. `code`: AWS's StateReasonCode. `untaken`: it is not, the runtime was killed before it
+    knew what to run."""
 
-    def __init__(self, code: str, error_type: str, reason: str) -> None:
+    def __init__(self, code: str, error_type: str, reason: str, untaken: bool = False) -> None:
         super().__init__(reason)
         self.code = code
         self.error_type = error_type
         self.reason = reason
+        self.untaken = untaken
 
 
 class Initializing:
@@ -46,7 +48,7 @@ class Initializing:
         if not exited.cancelled():
             exit = exited.result()
             code = "FunctionError.RuntimeInitError" if exit.refusal is None else "FunctionError.InvalidEntryPoint"
-            self._fail(InitFailed(code, failures.exit_type(exit), failures.reason(exit)))
+            self._fail(InitFailed(code, failures.exit_type(exit), failures.reason(exit), exit.untaken))
 
     def follow(self, sandbox: Sandbox) -> None:
         sandbox.exited.add_done_callback(lambda exited: self._loop.call_later(_LEAVE, self.exited, exited))

@@ -22,6 +22,7 @@ from lamplighter.worker.outfit import Fit, Outfit
 
 INIT_LIMIT = 130.0  # seconds; the function's time-out, if that is longer (AWS: spec 3.1)
 IDLE_LIMIT = 1800.0  # seconds that a template is kept without use
+REPLACED = 8  # in a row, for one template
 KEPT = 32  # templates; beyond, the one unused for longest goes
 _SWEEP = 15.0  # seconds between looks at unused ones
 
@@ -108,6 +109,14 @@ class Templates:
     async def copy(self, function: FunctionVersion, spec: SandboxSpec) -> Sandbox:
         """A new sandbox in which the initialised runtime goes on. Raises SandboxError."""
         template = await self._template(function)
+        try:
+            return await self._copy(template, spec)
+        except SandboxError:
+            if template.alive:
+                raise
+        return await self._copy(await self._template(function), spec)
+
+    async def _copy(self, template: Template, spec: SandboxSpec) -> Sandbox:
         template.copies += 1
         template.used = self._clock.monotonic()
         try:
@@ -168,41 +177,63 @@ class Templates:
         return template
 
     async def _initialize(self, outfit: Outfit) -> Template:
-        platform, reach, began = outfit.platform, outfit.reach, self._clock.monotonic()
+        platform, began = outfit.platform, self._clock.monotonic()
         platform.init_started("init")
-        sandbox = await self._sandboxes.start(replace(await outfit.spec(), template=True))
-        initializing = Initializing(outfit.function, outfit.metadata)
         try:
-            try:
-                if sandbox.extensions:
-                    raise Unfit("it has extensions")
-                outfit.logs.attach(sandbox.output, sandbox.frames)
-                initializing.follow(sandbox)
-                await initializing.api.open(sandbox.runtime_api)
-                if reach is not None and sandbox.service_api is not None:
-                    await reach.listen(sandbox.service_api)
-                await self._await(initializing, outfit.function)
-                await self._sandboxes.hold(sandbox, initializing.api.restore)
-            finally:
-                initializing.api.close()
-                if reach is not None:
-                    reach.hang_up()
-                outfit.logs.drain()
-                outfit.logs.detach()
+            sandbox = await self._hold_one(outfit)
         except BaseException as error:
             if isinstance(error, InitFailed):
                 status = "timeout" if error.code == "FunctionError.InitTimeout" else "error"
                 duration = (self._clock.monotonic() - began) * 1000
                 platform.init_ended("init", status, error.error_type, duration)
                 self._bill(outfit.function, duration, status, error.error_type)
-            if reach is not None:
-                reach.close()
-            await sandbox.end()
+            if outfit.reach is not None:
+                outfit.reach.close()
             raise
         duration = (self._clock.monotonic() - began) * 1000
         platform.init_ended("init", "success", None, duration)
         self._bill(outfit.function, duration, "kept", None)
         return Template(outfit, sandbox, self._clock.monotonic())
+
+    async def _hold_one(self, outfit: Outfit) -> Sandbox:
+        """A sandbox whose runtime is initialised and held. One whose runtime is killed before it knew what to run is
+        replaced, as nothing of the function's was in it."""
+        for _ in range(REPLACED):
+            try:
+                return await self._hold(outfit)
+            except InitFailed as error:
+                if not error.untaken:
+                    raise
+        return await self._hold(outfit)
+
+    async def _hold(self, outfit: Outfit) -> Sandbox:
+        sandbox = await self._sandboxes.start(replace(await outfit.spec(), template=True))
+        try:
+            await self._lead(outfit, sandbox)
+        except BaseException:
+            await sandbox.end()
+            raise
+        return sandbox
+
+    async def _lead(self, outfit: Outfit, sandbox: Sandbox) -> None:
+        """Through its init, to where it is held."""
+        reach, initializing = outfit.reach, Initializing(outfit.function, outfit.metadata)
+        try:
+            if sandbox.extensions:
+                raise Unfit("it has extensions")
+            outfit.logs.attach(sandbox.output, sandbox.frames)
+            initializing.follow(sandbox)
+            await initializing.api.open(sandbox.runtime_api)
+            if reach is not None and sandbox.service_api is not None:
+                await reach.listen(sandbox.service_api)
+            await self._await(initializing, outfit.function)
+            await self._sandboxes.hold(sandbox, initializing.api.restore)
+        finally:
+            initializing.api.close()
+            if reach is not None:
+                reach.hang_up()
+            outfit.logs.drain()
+            outfit.logs.detach()
 
     def _bill(
         self, function: FunctionVersion, duration: float, status: Literal["kept", "error", "timeout"], kind: str | None
