@@ -5,7 +5,7 @@ import os
 import platform
 import signal
 from collections.abc import Generator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -85,6 +85,21 @@ def test_kill_9_of_what_makes_snapshots_costs_the_calls_they_ran_and_another_is_
         until(lambda: set(_keepers(service)) - set(keepers), "another holds what was initialised")
         callers.until_answered_again()
     _check_that_calls_were_told(callers)
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64" or SNAPSHOTS is None, reason="no copies are made here")
+def test_kill_9_of_what_makes_snapshots_costs_no_call_that_has_none_yet(service: Service) -> None:
+    with closing(service.client()) as client:
+        for _ in range(5):
+            function = deploy_with(client, SOURCE, Runtime=SNAPSHOTS, SnapStart={"ApplyOn": "PublishedVersions"})
+            version = client.publish_version(FunctionName=function)["Version"]
+            client.get_waiter("published_version_active").wait(
+                FunctionName=function, Qualifier=version, WaiterConfig={"Delay": 0.1, "MaxAttempts": 300}
+            )
+            _kill_all(_keepers(service))
+            answer = client.invoke(FunctionName=function, Qualifier=version)
+            assert "FunctionError" not in answer, answer["Payload"].read()
+            client.delete_function(FunctionName=function)
 
 
 def _check_that_calls_were_told(callers: Callers) -> None:

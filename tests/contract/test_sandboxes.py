@@ -14,6 +14,7 @@ from support.sandbox_server import (
     VARIABLES,
     Bench,
     cgroups_of,
+    children,
     descendants,
     fork_servers,
     serving,
@@ -307,6 +308,53 @@ async def test_all_that_wait_may_be_killed_as_one_is_taken(mode: Isolation) -> N
         finally:
             os.kill(server, signal.SIGCONT)
         assert await (await taken).run("result = 1") == 1
+
+
+def forks_of(bench: Bench) -> list[int]:
+    """What runs as a Python runtime, or waits to become one."""
+    firsts = [first for server in fork_servers(bench.server) for first in children(server)]
+    return [fork for first in firsts for fork in children(first) if state(fork) not in ("", "Z")]
+
+
+def state(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return ""
+
+
+async def waiting_forks(bench: Bench) -> list[int]:
+    guest = await bench.guest()
+    await guest.run("result = 1")
+    await guest.end()
+    await until(lambda: forks_of(bench), "one waits")
+    return forks_of(bench)
+
+
+@ISOLATED
+@story
+async def test_a_fork_that_is_killed_while_it_waits_costs_no_start(mode: Isolation) -> None:
+    async with serving(mode) as bench:
+        waiting = await waiting_forks(bench)
+        for fork in waiting:
+            os.kill(fork, signal.SIGKILL)
+        await until(lambda: not set(waiting) & set(forks_of(bench)), "they are gone")
+        guests = [await bench.guest() for _ in range(len(waiting) + 1)]
+        assert [await guest.run("result = 1") for guest in guests] == [1] * len(guests)
+
+
+@ISOLATED
+@story
+async def test_of_a_fork_that_is_killed_before_it_has_read_its_order_just_that_is_told(mode: Isolation) -> None:
+    async with serving(mode) as bench:
+        waiting = await waiting_forks(bench)
+        for fork in waiting:
+            os.kill(fork, signal.SIGSTOP)
+        guest = await bench.guest()
+        for fork in waiting:
+            os.kill(fork, signal.SIGKILL)
+        async with asyncio.timeout(DEADLINE):
+            assert await guest.sandbox.exited == Exit(signal=signal.SIGKILL, untaken=True)
 
 
 @MODES

@@ -31,6 +31,7 @@ class Channel:
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
         self._queue: collections.deque[tuple[bytes, list[int]]] = collections.deque()
+        self.unheard = False  # something was sent to a peer that was gone
 
     def fileno(self) -> int:
         return self.sock.fileno()
@@ -69,6 +70,7 @@ class Channel:
                 return
             except OSError as error:
                 if error.errno in _PEER_GONE:
+                    self.unheard = True
                     self._drop_all()
                     return
                 self._drop()

@@ -93,7 +93,7 @@ def live(ground: Ground, preparation: Preparation) -> NoReturn:
                 if failure:
                     raise failure
                 doors, runtime, bell, child = made
-                if standing and os.waitpid(child, os.WNOHANG)[0] == child:  # it died meanwhile, and nobody need know
+                if os.waitpid(child, os.WNOHANG)[0] == child:  # it died meanwhile, and nobody need know
                     standing = None
                     runtime, bell, child = _fork_runtime(ground, preparation.uid)
                 _furnish(mounts)
@@ -363,7 +363,7 @@ def _watch(
         except ChildProcessError:  # runtime and extensions are gone, and the service is about to end us
             pid = result = 0
         if pid == child:
-            os.write(3, guest.end_of(result, 4, untaken=gate.untaken()))
+            os.write(3, guest.end_of(result, 4, untaken=runtime.unheard or gate.untaken()))
             if not company:
                 os._exit(0)
             running = 0

@@ -25,6 +25,7 @@ IDLE_LIMIT = 1800.0  # seconds that a template is kept without use
 REPLACED = 8  # in a row, for one template
 KEPT = 32  # templates; beyond, the one unused for longest goes
 _SWEEP = 15.0  # seconds between looks at unused ones
+_GOING = 1.0  # seconds until it is known why there is no copy: that its template is gone
 
 _log = logging.getLogger(__name__)
 
@@ -112,6 +113,7 @@ class Templates:
         try:
             return await self._copy(template, spec)
         except SandboxError:
+            await asyncio.wait([template.sandbox.exited], timeout=_GOING)
             if template.alive:
                 raise
         return await self._copy(await self._template(function), spec)
