@@ -17,6 +17,7 @@ from support.sandbox_server import children, descendants, fork_servers, serving_
 from support.service import Service
 
 SNAPSHOTS = next((name for name in ("python3.12", "python3.13", "python3.14") if name in installed()), None)
+COPIED = pytest.mark.skipif(platform.machine() != "x86_64" or SNAPSHOTS is None, reason="no copies are made here")
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +69,7 @@ def test_kill_9_of_every_runtime_costs_the_calls_they_ran(service: Service) -> N
     _check_that_calls_were_told(callers)
 
 
-@pytest.mark.skipif(platform.machine() != "x86_64" or SNAPSHOTS is None, reason="no copies are made here")
+@COPIED
 def test_kill_9_of_what_makes_snapshots_costs_the_calls_they_ran_and_another_is_made(service: Service) -> None:
     client = service.client()
     function = deploy_with(client, SOURCE, Runtime=SNAPSHOTS, SnapStart={"ApplyOn": "PublishedVersions"})
@@ -87,7 +88,7 @@ def test_kill_9_of_what_makes_snapshots_costs_the_calls_they_ran_and_another_is_
     _check_that_calls_were_told(callers)
 
 
-@pytest.mark.skipif(platform.machine() != "x86_64" or SNAPSHOTS is None, reason="no copies are made here")
+@COPIED
 def test_kill_9_of_what_makes_snapshots_costs_no_call_that_has_none_yet(service: Service) -> None:
     with closing(service.client()) as client:
         for _ in range(5):

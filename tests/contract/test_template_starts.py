@@ -11,7 +11,7 @@ from typing import cast
 import pytest
 
 from lamplighter.model.clock import SystemClock
-from lamplighter.sandbox.contract import Exit, Sandbox, SandboxError, SandboxSpec
+from lamplighter.sandbox.contract import Exit, Sandbox, SandboxSpec, TemplateGone
 from lamplighter.worker.initializing import InitFailed
 from lamplighter.worker.templates import REPLACED, Copying, Templates
 from lamplighter.worker.worker import Worker
@@ -30,13 +30,14 @@ FUNCTION = version(number="1", snap_start_on=True)
 
 
 class Killing(PlainSandboxes):
-    """Whose first ones end so. `copied`: of what copies were made."""
+    """Whose first ones end so. `copied`: of what copies were asked for; of `dying` none is made."""
 
     def __init__(self, task: Path, killed: int, untaken: bool = True) -> None:
         super().__init__(task, (sys.executable, "-c", READY))
         self._killed = killed
         self._end = Exit(signal=signal.SIGKILL, untaken=untaken)
         self.copied: list[Sandbox] = []
+        self.dying: Sandbox | None = None
 
     async def start(self, spec: SandboxSpec, former: Sandbox | None = None) -> Sandbox:
         sandbox = await super().start(spec, former)
@@ -50,8 +51,8 @@ class Killing(PlainSandboxes):
 
     async def copy(self, template: Sandbox, spec: SandboxSpec) -> Sandbox:
         self.copied.append(template)
-        if template.exited.done():
-            raise SandboxError("its template is gone")
+        if self.dying is template:
+            raise TemplateGone("nobody has heard of its end yet")
         return await super().start(spec)
 
 
@@ -99,17 +100,10 @@ async def test_a_template_that_dies_as_it_is_copied_is_made_again(tmp_path: Path
     templates = templates_of(sandboxes)
     await templates.initialize(FUNCTION)
     (first,) = sandboxes.started
-
-    async def copy(template: Sandbox, spec: SandboxSpec) -> Sandbox:
-        if template is first:
-            first.process.kill()
-            await first.exited
-        return await Killing.copy(sandboxes, template, spec)
-
-    sandboxes.copy = copy
+    sandboxes.dying = first
     made = cast(PlainSandbox, await templates.copy(FUNCTION, sandboxes.specs[0]))
     assert sandboxes.copied[0] is first and len(sandboxes.copied) == 2
-    assert not made.ended and len(templates) == 1
+    assert first.ended and not made.ended and len(templates) == 1
     await made.end()
     await templates.close()
     assert all(sandbox.ended for sandbox in sandboxes.started)

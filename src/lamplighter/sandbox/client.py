@@ -17,7 +17,7 @@ from typing import Any, Self
 
 from lamplighter.model.command import Command
 from lamplighter.sandbox.channel import Channel, Malformed, close_all
-from lamplighter.sandbox.contract import EndedEarly, Isolation, Sandbox, SandboxError, SandboxSpec
+from lamplighter.sandbox.contract import EndedEarly, Isolation, Sandbox, SandboxError, SandboxSpec, TemplateGone
 from lamplighter.sandbox.freezer import Freezing
 from lamplighter.sandbox.gauge import Pages
 from lamplighter.sandbox.handle import END_DEADLINE, START_DEADLINE, ServerSandbox
@@ -238,6 +238,8 @@ class ServerSandboxes:
                 sandbox.made(body, descriptors)
             case "refused" | "malformed" if sandbox:
                 sandbox.failed(body["reason"], body.get("errno"))
+            case "orphan" if sandbox:
+                sandbox.failed("its template is gone", kind=TemplateGone)
             case "held" | "template" if sandbox:
                 sandbox.held(None)
             case "unfit" | "lost" if sandbox:

@@ -118,7 +118,7 @@ class Templates(Protocol):
 
     async def copy(self, template: Sandbox, spec: SandboxSpec) -> Sandbox:
         """Returns once it is about to run. Of `spec` only the variables count; the rest is the template's,
-        which must outlive it. Raises SandboxError."""
+        which must outlive it. Raises TemplateGone, SandboxError."""
         ...
 
 
@@ -129,6 +129,10 @@ class SandboxError(Exception):
 class EndedEarly(SandboxError):
     """It ended unasked before it said that its runtime runs, as what waits to become a sandbox can be killed in that
     moment. At worst the function's init had begun."""
+
+
+class TemplateGone(SandboxError):
+    """What was to be copied is dead or dying, and known to be so before its own end is heard of."""
 
 
 class Unfit(SandboxError):

@@ -316,7 +316,7 @@ class Server:
         template = self._records.named(asked.of)
         spares = None if template is None else self._templates.spares(template.number)
         if template is None or spares is None:
-            self._refuse(asked.id, "its template is gone")
+            self._channel.send({"type": "orphan", "id": asked.id})
             return
         if not spares:
             self._records.check_room()

@@ -16,7 +16,7 @@ from lamplighter.model.clock import Clock
 from lamplighter.model.functions import FunctionId, FunctionVersion
 from lamplighter.model.usage import Initialized, Observe
 from lamplighter.sandbox import contract
-from lamplighter.sandbox.contract import Sandbox, SandboxError, Sandboxes, SandboxSpec, Unfit
+from lamplighter.sandbox.contract import Sandbox, SandboxError, Sandboxes, SandboxSpec, TemplateGone, Unfit
 from lamplighter.worker.initializing import InitFailed, Initializing
 from lamplighter.worker.outfit import Fit, Outfit
 
@@ -25,7 +25,6 @@ IDLE_LIMIT = 1800.0  # seconds that a template is kept without use
 REPLACED = 8  # in a row, for one template
 KEPT = 32  # templates; beyond, the one unused for longest goes
 _SWEEP = 15.0  # seconds between looks at unused ones
-_GOING = 1.0  # seconds until it is known why there is no copy: that its template is gone
 
 _log = logging.getLogger(__name__)
 
@@ -112,10 +111,10 @@ class Templates:
         template = await self._template(function)
         try:
             return await self._copy(template, spec)
-        except SandboxError:
-            await asyncio.wait([template.sandbox.exited], timeout=_GOING)
-            if template.alive:
-                raise
+        except TemplateGone:
+            key = _key(function)
+            if self._templates.get(key) is template:
+                self._drop(key)
         return await self._copy(await self._template(function), spec)
 
     async def _copy(self, template: Template, spec: SandboxSpec) -> Sandbox:
@@ -155,7 +154,7 @@ class Templates:
         self._templates.clear()
 
     async def _template(self, function: FunctionVersion) -> Template:
-        key = (function.id, function.version, function.generation)
+        key = _key(function)
         known = self._templates.get(key)
         if known is not None:
             if known.alive:
@@ -283,3 +282,7 @@ class Templates:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _key(function: FunctionVersion) -> Key:
+    return function.id, function.version, function.generation
