@@ -1,6 +1,7 @@
 """What every kind of Sandboxes promises, in each isolation this machine can show."""
 
 import asyncio
+import contextlib
 import ctypes.util
 import os
 import signal
@@ -302,7 +303,8 @@ async def test_all_that_wait_may_be_killed_as_one_is_taken(mode: Isolation) -> N
         os.kill(server, signal.SIGSTOP)  # it hears of their deaths together with the order
         try:
             for pid in descendants(forkserver):
-                os.kill(pid, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):  # it has gone with one of those before it
+                    os.kill(pid, signal.SIGKILL)
             taken = asyncio.create_task(bench.guest())
             await asyncio.sleep(0)
         finally:
@@ -337,24 +339,11 @@ async def test_a_fork_that_is_killed_while_it_waits_costs_no_start(mode: Isolati
     async with serving(mode) as bench:
         waiting = await waiting_forks(bench)
         for fork in waiting:
-            os.kill(fork, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(fork, signal.SIGKILL)
         await until(lambda: not set(waiting) & set(forks_of(bench)), "they are gone")
         guests = [await bench.guest() for _ in range(len(waiting) + 1)]
         assert [await guest.run("result = 1") for guest in guests] == [1] * len(guests)
-
-
-@ISOLATED
-@story
-async def test_of_a_fork_that_is_killed_before_it_has_read_its_order_just_that_is_told(mode: Isolation) -> None:
-    async with serving(mode) as bench:
-        waiting = await waiting_forks(bench)
-        for fork in waiting:
-            os.kill(fork, signal.SIGSTOP)
-        guest = await bench.guest()
-        for fork in waiting:
-            os.kill(fork, signal.SIGKILL)
-        async with asyncio.timeout(DEADLINE):
-            assert await guest.sandbox.exited == Exit(signal=signal.SIGKILL, untaken=True)
 
 
 @MODES
