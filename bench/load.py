@@ -6,6 +6,7 @@ ever connects to the loopback.
 """
 
 import asyncio
+import os
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -72,6 +73,10 @@ class Load:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._process.shutdown(cancel_futures=True)
+
+    def wait_until_it_stands(self) -> None:
+        """So that its start disturbs nobody who is measured."""
+        self._process.submit(os.getpid).result(GRACE)
 
     def run(self, plan: Plan) -> Result:
         """Raises LoadError when any call failed: a service that refuses is fast, and that is no figure."""

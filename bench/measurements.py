@@ -192,6 +192,7 @@ def _somebody_else(stage: Stage, service: Service, handler: str, body: bytes) ->
 def _calls(stage: Stage, side: Side, names: list[str], body: bytes, pause: float = 0) -> Generator[None]:
     """By one more caller, for as long as one round."""
     with Load() as load:
+        load.wait_until_it_stands()
         running = load.begin(replace(stage.plan(side, names, Work(bodies=(body,))), pause=pause))
         yield
         running.result(SETTLE)

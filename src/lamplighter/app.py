@@ -30,6 +30,7 @@ from lamplighter.assembly.answering import front_door, waiting
 from lamplighter.assembly.running import open_running, provision
 from lamplighter.assembly.stores import open_stores
 from lamplighter.assembly.telemetry import open_telemetry
+from lamplighter.bodies.carrier import ProcessCarrier
 from lamplighter.control.target_permissions import Allows
 from lamplighter.events import destinations, envelope
 from lamplighter.events.deliveries import Deliveries
@@ -145,6 +146,8 @@ async def _parts(
         sessions = Sessions(owned.derived("environments"), None if settings.function_api == "all" else INVOKE)
         reaches = Reaches(sessions, endpoints.inside(settings, url, sandboxes.isolation != "none"))
         running = await open_running(stack, settings, stores, told, runtimes, sandboxes, reaches, clock)
+        carrier = ProcessCarrier()
+        stack.push_async_callback(carrier.close)
         rules = Rules(stores.records, stores.database)
         works = {
             envelope.PREFIX: Dispatcher(running.invoker, running.limits, stores.records, rules, clock, told.measure),
@@ -163,6 +166,7 @@ async def _parts(
             lambda: not sandboxes.lost.done(),
             clock,
             ids,
+            carrier,
         )
         reaches.front = door
         provision(stack, settings, stores, told, running, clock)

@@ -22,6 +22,7 @@ from lamplighter.invoke.pace import Pace
 from lamplighter.model.clock import SystemClock
 from lamplighter.model.functions import FunctionId, FunctionVersion
 from lamplighter.model.ids import Ids
+from lamplighter.model.parcels import Carrier
 from lamplighter.worker.worker import Worker
 from support.environments import version
 from support.raw_http import Client
@@ -79,6 +80,7 @@ class House:
         accept: Accept | None = None,
         raw: Mapping[str, Callable[[Request], Awaitable[Response]]] | None = None,
         pace: Callable[[], Pace] | None = None,
+        carrier: Carrier | None = None,
     ) -> None:
         clock, wire = SystemClock(), Wire()
         ids = Ids(clock)
@@ -93,8 +95,8 @@ class House:
             **{name: self._operation(name) for name in wire.operations},
             **InvokeStreamOperation(self.invoker, ids, pace or partial(Pace, clock)).operations(),
         }
-        invoke = InvokeApi(wire, self.invoker, ids, REGION, accept)
-        self.door = FrontDoor(wire, verify, operations, invoke, raw or {}, clock, ids, REGION)
+        invoke = InvokeApi(wire, self.invoker, ids, REGION, accept, carrier)
+        self.door = FrontDoor(wire, verify, operations, invoke, raw or {}, clock, ids, REGION, carrier=carrier)
         self.port = 0
 
     def _operation(self, name: str) -> Operation:

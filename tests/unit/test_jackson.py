@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lamplighter.api.invoke import is_json
 from lamplighter.api.jackson import parse_failure
+from lamplighter.bodies.judging import is_json
 
 WHERE = " at [Source: REDACTED (`StreamReadFeature.INCLUDE_SOURCE_IN_LOCATION` disabled); line: {}, column: {}]"
 VALUES = "(JSON String, Number, Array, Object or token 'null', 'true' or 'false')"

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from lamplighter.api.invoke import is_json
-from lamplighter.api.large_bodies import LargeBodies, surely_json
-from lamplighter.api.long_strings import surely_json_by_slices
+from lamplighter.bodies.judging import is_json
+from lamplighter.bodies.large_bodies import LargeBodies, surely_json
+from lamplighter.bodies.long_strings import surely_json_by_slices
 from lamplighter.model.invocation import Outcome
 from lamplighter.model.pieces import joined, whole
 

@@ -8,6 +8,7 @@ gives once a second, so that a request sets no timer.
 
 import asyncio
 from collections import deque
+from collections.abc import Mapping
 from enum import IntEnum
 from http import HTTPStatus
 from typing import Protocol, cast
@@ -16,14 +17,13 @@ import httptools
 
 from lamplighter.api.http import Request, Response, Streamed
 from lamplighter.api.usual import NAMES, Usual
+from lamplighter.bodies.patience import BODY_RATE, BODY_TICKS, WRITE_TICKS
+from lamplighter.model.parcels import Carrier, CarrierLost, Parcel, TooSlow, worth_carrying
 from lamplighter.model.pieces import TOGETHER
 
 HEAD_LIMIT = 32_768  # bytes of the request line and the headers
 IDLE_TICKS = 350  # seconds that a connection may idle between requests
 HEAD_TICKS = 30  # for a head, from its first byte
-BODY_TICKS = 30  # after these, a body must have come at
-BODY_RATE = 1024  # bytes per second at least
-WRITE_TICKS = 60  # for a client to take what it asked for
 LINGER_TICKS = 10  # for one that was refused to stop sending
 PIPELINED = 8  # requests that may wait; then reading stops until they are answered
 _SMALL = 65_536  # a body up to this size is copied behind its head, a larger one is written by itself
@@ -63,6 +63,10 @@ class Door(Protocol):
         """Bytes of the largest body of such a request."""
         ...
 
+    def carrier(self, method: str, path: str, headers: Mapping[str, str]) -> Carrier | None:
+        """Who may read a large body of such a request for the loop, if anybody."""
+        ...
+
     def refuse(self, connection: "Connection", status: int, method: str, path: str) -> None:
         """Respond to a request that can't be read to its end: 400, 408, 413, 431 or 503."""
         ...
@@ -76,8 +80,9 @@ class State(IntEnum):
     IDLE = 0  # between requests
     HEAD = 1
     BODY = 2
-    LINGERING = 3  # refused and answered; what still comes is dropped
-    CLOSED = 4
+    CARRIED = 3  # a large body, which another process reads
+    LINGERING = 4  # refused and answered; what still comes is dropped
+    CLOSED = 5
 
 
 class Connection(asyncio.Protocol):
@@ -85,6 +90,7 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_body",
+        "_carried",
         "_door",
         "_fed",
         "_half_closed",
@@ -94,6 +100,7 @@ class Connection(asyncio.Protocol):
         "_in_loop",
         "_keep_alive",
         "_left_unread",
+        "_length",
         "_limit",
         "_parser",
         "_queue",
@@ -118,7 +125,9 @@ class Connection(asyncio.Protocol):
         self._headers: dict[str, str] = {}
         self._body: list[bytes] = []
         self._size = 0
+        self._length = 0  # of the body, as the head says
         self._limit = 0
+        self._carried: asyncio.Future[Parcel] | None = None
         self._held = 0  # of the door's room
         self._in_hand: Request | int | None = None  # being answered: a request, or the status of a refusal
         self._queue: deque[tuple[Request | int, bool]] = deque()  # behind it, with whether the connection is kept
@@ -141,6 +150,8 @@ class Connection(asyncio.Protocol):
         self._state = State.CLOSED
         self._queue.clear()
         self._go_on()
+        if self._carried is not None:
+            self._carried.cancel()
         self._give_room()
         self._door.left(self)
 
@@ -171,6 +182,8 @@ class Connection(asyncio.Protocol):
                 return
         if self._state is State.HEAD and self._fed > HEAD_LIMIT:
             self._refuse(431)
+        elif self._state is State.BODY and worth_carrying(self._size, self._length - self._size):
+            self._let_carry()
 
     def eof_received(self) -> bool:
         self._half_closed = self._in_hand is not None
@@ -196,7 +209,7 @@ class Connection(asyncio.Protocol):
         self._url = b""
         self._headers = {}
         self._body = []
-        self._size = 0
+        self._size = self._length = 0
 
     def on_url(self, url: bytes) -> None:
         self._url += url
@@ -226,6 +239,7 @@ class Connection(asyncio.Protocol):
         else:
             method, path, _ = self._target()
             self._limit = self._door.body_limit(method, path)
+        self._length = length
         if length > self._limit:
             self._refuse(413)
         elif not self._take_room(self._limit if "transfer-encoding" in headers else length):
@@ -263,6 +277,40 @@ class Connection(asyncio.Protocol):
         self._ticks = 0
         request = Request(method, path, query, self._headers, content, None, pieces)
         self._enqueue(request, self._parser.should_keep_alive())
+
+    def _let_carry(self) -> None:
+        """Another process reads the rest of the body, and keeps all of it."""
+        method, path, _ = self._target()
+        carrier = None if self._left_unread else self._door.carrier(method, path, self._headers)
+        if carrier is not None and carrier.stands():
+            self._state = State.CARRIED
+            self._transport.pause_reading()
+            first, self._body = b"".join(self._body), []
+            self._carried = carrier.take(self._transport, first, self._length - self._size, True)
+            self._carried.add_done_callback(self._on_carried)
+
+    def _on_carried(self, carried: asyncio.Future[Parcel]) -> None:
+        self._carried = None
+        if carried.cancelled():
+            return
+        error = carried.exception()
+        if self._state is State.CLOSED:
+            return
+        if isinstance(error, CarrierLost):
+            self._transport.abort()
+            return
+        self._transport.resume_reading()
+        if error is not None:
+            self._refuse(408)
+            return
+        method, path, query = self._target()
+        request = Request(method, path, query, self._headers, b"", parcel=carried.result())
+        keep_alive = self._parser.should_keep_alive()
+        self._parser = httptools.HttpRequestParser(self)  # the other one waits for the body
+        self._give_room()
+        self._state = State.IDLE
+        self._ticks = 0
+        self._enqueue(request, keep_alive)
 
     def _take_room(self, size: int) -> bool:
         if size > _SMALL:
@@ -339,6 +387,22 @@ class Connection(asyncio.Protocol):
             self._transport.writelines((head, body) if pieces is None else (head, *pieces))
         self._answered()
 
+    async def hand_over(self, response: Response, parcel: Parcel, request_id: str) -> None:
+        """A response whose body another process has, and writes. Returns when the client has taken it, or has gone."""
+        if not self._lost():
+            head = self._head(response, request_id, f"Content-Length: {len(parcel)}\r\n")
+            try:
+                if self._transport.get_write_buffer_size():
+                    self._transport.writelines((head, await parcel.fetch()))
+                else:
+                    await parcel.put(self._transport, head, True)
+            except (CarrierLost, TooSlow):
+                self._transport.abort()
+        if self._lost():
+            self._in_hand = None
+        else:
+            self._answered()
+
     async def stream(self, response: Streamed, request_id: str) -> None:
         """Piece by piece, each when it is there and the client has taken those before. Returns at the end, or when
         the client has gone."""
@@ -404,7 +468,7 @@ class Connection(asyncio.Protocol):
             late = ticks > WRITE_TICKS
         elif self._state is State.LINGERING:
             late = ticks > LINGER_TICKS
-        elif self._in_hand is not None or self._left_unread:
+        elif self._in_hand is not None or self._left_unread or self._state is State.CARRIED:
             return
         elif self._state is State.IDLE:
             late = ticks > IDLE_TICKS

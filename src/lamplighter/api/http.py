@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
+from lamplighter.model.parcels import Parcel
+
 
 class Request(NamedTuple):
     """One HTTP request, whole. `path` and `query` are raw (percent-encoded, apart); header names are lower-case.
@@ -18,6 +20,7 @@ class Request(NamedTuple):
     body: bytes
     digest: str | None = None  # of the body, SHA-256 in hexadecimal, if it is known already
     pieces: list[bytes] | None = None  # of a large body; whoever puts them together takes them out
+    parcel: Parcel | None = None  # has a large body of a call of Invoke
 
 
 class Response(NamedTuple):
@@ -27,6 +30,7 @@ class Response(NamedTuple):
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes = b""
     pieces: list[bytes] | None = None  # of a large body, which is empty then
+    parcel: Parcel | None = None  # has it
 
 
 class Source(Protocol):

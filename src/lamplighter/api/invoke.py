@@ -16,20 +16,23 @@ import orjson
 
 from lamplighter.api.http import Caller, Request, Response
 from lamplighter.api.jackson import parse_failure
-from lamplighter.api.large_bodies import LARGE, LargeBodies
 from lamplighter.api.protocol import Wire
+from lamplighter.bodies.judging import is_json
+from lamplighter.bodies.large_bodies import LARGE, LargeBodies
 from lamplighter.invoke.invoker import Invoker
 from lamplighter.model.errors import (
     InvalidParameterValueException,
     InvalidRequestContentException,
     RequestTooLargeException,
     ServiceError,
+    ServiceException,
     UnknownOperationException,
 )
 from lamplighter.model.functions import LATEST, FunctionId, FunctionVersion
 from lamplighter.model.ids import Ids
 from lamplighter.model.invocation import Invocation, Outcome
 from lamplighter.model.names import parse_function_name
+from lamplighter.model.parcels import Carrier, CarrierLost, Parcel
 from lamplighter.model.pieces import whole
 
 SYNC_LIMIT = 6_291_556  # bytes of a payload (AWS: spec 2.1)
@@ -52,12 +55,21 @@ class _Target(NamedTuple):
 
 
 class InvokeApi:
-    def __init__(self, wire: Wire, invoker: Invoker, ids: Ids, region: str, accept: Accept | None = None) -> None:
+    def __init__(
+        self,
+        wire: Wire,
+        invoker: Invoker,
+        ids: Ids,
+        region: str,
+        accept: Accept | None = None,
+        carrier: Carrier | None = None,
+    ) -> None:
         self._wire = wire
         self._invoker = invoker
         self._ids = ids
         self._region = region
         self._accept = accept
+        self._carrier = carrier
         self._large_bodies = LargeBodies()
         self._targets: dict[tuple[str, str, str], _Target] = {}
 
@@ -88,9 +100,22 @@ class InvokeApi:
         payload = request.body
         if kind == "Event" and len(payload) > ASYNC_LIMIT:
             raise request_too_large(ASYNC_LIMIT)
-        payload = await read_large(self._large_bodies, payload) if len(payload) > LARGE else read_payload(payload)
+        parcel = request.parcel
+        if parcel is not None:
+            await check_parcel(parcel)
+        else:
+            payload = await read_large(self._large_bodies, payload) if len(payload) > LARGE else read_payload(payload)
         trace = read_trace(headers.get("x-amzn-trace-id"), self._ids)
-        invocation = Invocation(request_id, payload, target.arn, trace, client_context, None, None, log_type == "Tail")
+        invocation = Invocation(
+            request_id,
+            payload,
+            target.arn,
+            trace,
+            client_context,
+            log_tail=log_type == "Tail",
+            parcel=parcel,
+            carrier=self._carrier,
+        )
         if kind == "Event":
             return await self._queue(function, invocation)
         outcome = await self._invoker.invoke(function, invocation)
@@ -147,6 +172,16 @@ async def read_large(large_bodies: LargeBodies, body: bytes) -> bytes:
     return body
 
 
+async def check_parcel(parcel: Parcel) -> None:
+    """As `read_payload`."""
+    if not parcel.is_json:
+        try:
+            body = await parcel.fetch()
+        except CarrierLost as error:
+            raise ServiceException from error
+        raise _not_json(body)
+
+
 def _not_json(body: bytes) -> ServiceError:
     return InvalidRequestContentException(
         f"Could not parse request body into json: Could not parse payload into json: {parse_failure(body)}"
@@ -167,26 +202,7 @@ def _response(function: FunctionVersion, outcome: Outcome) -> Response:
         headers = (*headers, ("X-Amz-Function-Error", outcome.error))
     if outcome.log_tail is not None:
         headers = (*headers, ("X-Amz-Log-Result", base64.b64encode(outcome.log_tail).decode()))
-    return Response(200, headers, outcome.payload, outcome.pieces)
-
-
-def is_json(payload: bytes) -> bool:
-    try:
-        orjson.loads(payload)
-    except orjson.JSONDecodeError:
-        pass
-    else:
-        return True
-    try:  # AWS takes lone surrogates, which orjson does not
-        json.loads(payload.decode("utf-8"), parse_constant=_no_constant)
-    except (ValueError, RecursionError):
-        return False
-    return True
-
-
-def _no_constant(name: str) -> None:
-    """NaN and Infinity, which Python takes and JSON does not know."""
-    raise ValueError(name)
+    return Response(200, headers, outcome.payload, outcome.pieces, outcome.parcel)
 
 
 def read_client_context(text: str) -> str:

@@ -3,8 +3,9 @@
 from typing import Any
 
 from lamplighter.api.http import Call, Operation
-from lamplighter.api.invoke import ASYNC_LIMIT, Accept, is_json
+from lamplighter.api.invoke import ASYNC_LIMIT, Accept
 from lamplighter.api.jackson import parse_failure
+from lamplighter.bodies.judging import is_json
 from lamplighter.invoke.invoker import Invoker
 from lamplighter.model.errors import InvalidRequestContentException, RequestTooLargeException
 from lamplighter.model.ids import Ids

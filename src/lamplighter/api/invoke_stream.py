@@ -23,7 +23,7 @@ from lamplighter.api.invoke import (
     read_trace,
     request_too_large,
 )
-from lamplighter.api.large_bodies import LARGE, LargeBodies
+from lamplighter.bodies.large_bodies import LARGE, LargeBodies
 from lamplighter.invoke.invoker import Invoker
 from lamplighter.invoke.pace import Pace
 from lamplighter.model.functions import FunctionVersion

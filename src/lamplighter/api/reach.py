@@ -16,6 +16,7 @@ from lamplighter.api.http import Request, Response
 from lamplighter.api.sessions import Sessions
 from lamplighter.api.usual import Usual
 from lamplighter.model.functions import FunctionVersion
+from lamplighter.model.parcels import Carrier
 
 CONNECTIONS: Final = 64  # of one environment
 ROOM: Final = 128 << 20  # bytes of large bodies on their way in, of one environment
@@ -112,6 +113,9 @@ class Reach:
 
     def body_limit(self, method: str, path: str) -> int:
         return self._front.body_limit(method, path)
+
+    def carrier(self, method: str, path: str, headers: Mapping[str, str]) -> Carrier | None:
+        return self._front.carrier(method, path, headers)
 
     def refuse(self, connection: Connection, status: int, method: str, path: str) -> None:
         self._front.refuse(connection, status, method, path)

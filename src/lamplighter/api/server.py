@@ -20,13 +20,14 @@ from lamplighter.api.errors import refusal
 from lamplighter.api.http import Call, Caller, Operation, Request, Response, Streamed, StreamingOperation
 from lamplighter.api.invoke import SYNC_LIMIT, InvokeApi, request_too_large
 from lamplighter.api.invoke_stream import NAME as STREAM
-from lamplighter.api.large_bodies import LARGE, LargeBodies
 from lamplighter.api.other_service import OtherService
 from lamplighter.api.protocol import Wire
 from lamplighter.api.usual import Usual
+from lamplighter.bodies.large_bodies import LARGE, LargeBodies
 from lamplighter.model.clock import Clock
 from lamplighter.model.errors import RequestEntityTooLargeException, ServiceError, ServiceException
 from lamplighter.model.ids import Ids
+from lamplighter.model.parcels import Carrier
 from lamplighter.model.request import REQUEST
 from lamplighter.store.contract import StoreFailed
 from lamplighter.worker.answer import Answer
@@ -70,6 +71,7 @@ class FrontDoor:
         ids: Ids,
         region: str,
         services: Sequence[OtherService] = (),
+        carrier: Carrier | None = None,
     ) -> None:
         self._wire = wire
         self._verify = verify
@@ -82,6 +84,7 @@ class FrontDoor:
         self._region = region
         self.date = formatdate(clock.now(), usegmt=True)
         self.usual: Usual | None = Usual()
+        self._carrier = carrier
         self.room = BODIES
         self._large_bodies = LargeBodies()
         self.connections: set[Connection] = set()
@@ -141,6 +144,10 @@ class FrontDoor:
         runs = _invoked(method, path) is not None or (path.startswith(_STREAM_FUNCTIONS) and path.endswith(_STREAMS))
         return SYNC_LIMIT if runs else CONTROL_LIMIT
 
+    def carrier(self, method: str, path: str, headers: Mapping[str, str]) -> Carrier | None:
+        waits = headers.get("x-amz-invocation-type", "RequestResponse") == "RequestResponse"
+        return self._carrier if waits and _invoked(method, path) is not None else None
+
     def refuse(self, connection: Connection, status: int, method: str, path: str) -> None:
         request_id = self._ids.request_id()
         if status == 413:
@@ -188,6 +195,9 @@ class FrontDoor:
             if isinstance(response, Streamed):
                 await self._stream(connection, response, request_id)
                 return
+            if response.parcel is not None:
+                await connection.hand_over(response, response.parcel, request_id)
+                return
         finally:
             self.in_hand -= 1
             if not self.in_hand and self._drained is not None:
@@ -224,6 +234,8 @@ class FrontDoor:
         try:
             if request.pieces is not None:
                 request = request._replace(body=await self._large_bodies.joined(request.pieces), pieces=None)
+            if request.parcel is not None:
+                request = request._replace(digest=request.parcel.digest)
             if name is not None:
                 caller = self._verify(await self._hashed(request) if len(request.body) > LARGE else request)
                 if caller.allowed is not None:
@@ -322,10 +334,13 @@ class _Rest:
                 resume = partial(work.throw, error)
             else:
                 resume = partial(work.send, None)
+            del waited  # with its error, whose traceback would hold this frame, and all that was at hand then
             try:
                 waited = resume()
             except StopIteration:
                 return
+            finally:
+                del resume
 
 
 def _invoked(method: str, path: str) -> str | None:

@@ -65,6 +65,7 @@ from lamplighter.control.versions import Versions
 from lamplighter.invoke.pace import Pace
 from lamplighter.model.clock import SystemClock
 from lamplighter.model.ids import Ids
+from lamplighter.model.parcels import Carrier
 from lamplighter.runtimes import catalogue
 from lamplighter.settings.choices import Settings
 from lamplighter.store.contract import QueueCounts
@@ -87,6 +88,7 @@ def front_door(
     stands: Callable[[], bool],
     clock: SystemClock,
     ids: Ids,
+    carrier: Carrier,
 ) -> FrontDoor:
     """`stands`: whether functions can be run."""
     wire = Wire()
@@ -124,12 +126,13 @@ def front_door(
         | InvokeAsyncOperation(running.invoker, told.acceptance.accept, ids).operations()
         | InvokeStreamOperation(running.invoker, ids, partial(Pace, clock)).operations()
         | _control_plane(settings, owned, stores, told, running, runtimes, downloads, allows, clock),
-        InvokeApi(wire, running.invoker, ids, settings.region, told.acceptance.accept),
+        InvokeApi(wire, running.invoker, ids, settings.region, told.acceptance.accept, carrier),
         {DOWNLOADS: downloads, HEALTH: health, READY: health, STATE: pages, USAGE: pages, QUEUES: pages},
         clock,
         ids,
         settings.region,
         services,
+        carrier,
     )
 
 

@@ -186,6 +186,8 @@ class Invoker:
             given.source,
             above,
             given.latest,
+            given.parcel,
+            given.carrier,
         )
 
     async def close(self) -> None:

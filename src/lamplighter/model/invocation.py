@@ -3,6 +3,8 @@ takes four times as long."""
 
 from typing import Literal, NamedTuple
 
+from lamplighter.model.parcels import Carrier, Parcel
+
 Source = Literal["sync", "async"]  # who waits for the outcome: a caller, or a queue
 
 
@@ -21,6 +23,13 @@ class Invocation(NamedTuple):
     source: Source = "sync"
     above: str | None = None  # if it is traced: the segment that it belongs below, empty if there is none
     latest: float | None = None
+    parcel: Parcel | None = None  # has the payload, which is empty then
+    carrier: Carrier | None = None  # whoever waits takes a large answer as a parcel of its
+
+    @property
+    def size(self) -> int:
+        """Bytes of the payload."""
+        return len(self.payload) if self.parcel is None else len(self.parcel)
 
 
 class Outcome(NamedTuple):
@@ -34,3 +43,4 @@ class Outcome(NamedTuple):
     log_tail: bytes | None = None
     error_type: str | None = None  # of a failure that the service noticed, or that a broken stream announced
     pieces: list[bytes] | None = None  # of the payload, which is empty then
+    parcel: Parcel | None = None  # has the payload, if the invocation came with a carrier

@@ -7,6 +7,7 @@ CPython 3.9 as well, because fork servers speak it. What a packet means is check
 
 from __future__ import annotations
 
+import array
 import collections
 import errno
 import json
@@ -82,9 +83,7 @@ class Channel:
 
         Raises BlockingIOError when there is none yet, Malformed for rubbish."""
         try:
-            data, descriptors, flags, _ = socket.recv_fds(
-                self.sock, PACKET_LIMIT + 1, DESCRIPTORS_LIMIT, socket.MSG_CMSG_CLOEXEC
-            )
+            data, descriptors, flags = receive(self.sock, PACKET_LIMIT + 1, DESCRIPTORS_LIMIT)
         except ConnectionError:
             return None
         if not data:
@@ -112,6 +111,17 @@ class Channel:
     def _drop(self) -> None:
         _, descriptors = self._queue.popleft()
         close_all(descriptors)
+
+
+def receive(sock: socket.socket, size: int, most: int) -> tuple[bytes, list[int], int]:
+    """A packet, the descriptors that came with it, and the flags that say what was cut off. The descriptors are closed
+    in whatever we execute, to which `socket.recv_fds` does not help: it takes flags and passes none on."""
+    numbers = array.array("i")
+    data, ancillary, flags, _ = sock.recvmsg(size, socket.CMSG_LEN(most * numbers.itemsize), socket.MSG_CMSG_CLOEXEC)
+    for level, kind, sent in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            numbers.frombytes(sent[: len(sent) - len(sent) % numbers.itemsize])
+    return data, list(numbers), flags
 
 
 def close_all(descriptors: Sequence[int]) -> None:

@@ -12,6 +12,7 @@ from typing import Literal
 from lamplighter.model.clock import Clock
 from lamplighter.model.functions import FunctionVersion
 from lamplighter.model.invocation import Invocation, Outcome
+from lamplighter.model.parcels import Parcel
 from lamplighter.sandbox.contract import Sandbox
 from lamplighter.worker import failures
 from lamplighter.worker.answer import Answer
@@ -153,11 +154,13 @@ class Course(ABC):
     def explained(self, cause: bytes) -> None:
         self._figures.explained(cause)
 
-    def answered(self, body: bytes | list[bytes], failed: bool) -> None:
+    def answered(self, body: bytes | list[bytes] | Parcel, failed: bool) -> None:
         self._state = follow(self._state, Signal.ANSWERED)
         error: Literal["Unhandled"] | None = "Unhandled" if failed else None
         if isinstance(body, bytes):
             self._outcome, size = Outcome(body, error), len(body)
+        elif not isinstance(body, list):
+            self._outcome, size = Outcome(b"", error, parcel=body), len(body)
         else:
             self._outcome, size = Outcome(b"", error, pieces=body), sum(map(len, body))
         self._figures.answered(size, failed, self._stream)
@@ -231,7 +234,8 @@ class Course(ABC):
         if self._housing.company.present:
             self._housing.company.invoke(invocation, int(deadline * 1000))
         head = event_head(invocation, int(deadline * 1000))
-        self._housing.api.give(invocation.request_id, head, invocation.payload, self._stream)
+        payload = invocation.payload if invocation.parcel is None else invocation.parcel
+        self._housing.api.give(invocation.request_id, head, payload, self._stream, invocation.carrier)
 
     def _settle(self) -> None:
         answer, outcome = self._answer, self._outcome

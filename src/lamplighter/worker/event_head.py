@@ -18,7 +18,7 @@ def event_head(invocation: Invocation, deadline: int) -> bytes:
         f"Lambda-Runtime-Deadline-Ms: {deadline}\r\n"
         f"Lambda-Runtime-Invoked-Function-Arn: {invocation.invoked_arn}\r\n"
         f"Lambda-Runtime-Trace-Id: {_one_line(invocation.trace_id)}\r\n"
-        f"{more}Content-Length: {len(invocation.payload)}\r\n\r\n"
+        f"{more}Content-Length: {invocation.size}\r\n\r\n"
     ).encode()
 
 

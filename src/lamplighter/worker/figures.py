@@ -200,7 +200,7 @@ class Figures:
             invocation.invoked_arn,
             invocation.tenant_id,
             invocation.source,
-            len(invocation.payload),
+            invocation.size,
             self._initialization,
             self._clock.now() - duration / 1000,
             duration,

@@ -9,6 +9,7 @@ import asyncio
 import orjson
 
 from lamplighter.model.functions import FunctionVersion
+from lamplighter.model.parcels import Parcel
 from lamplighter.sandbox.contract import Exit, Sandbox, Unfit
 from lamplighter.worker import failures
 from lamplighter.worker.extensions import Extension
@@ -85,7 +86,7 @@ class Initializing:
     def explained(self, cause: bytes) -> None:
         """As `answered`."""
 
-    def answered(self, body: bytes | list[bytes], failed: bool) -> None:
+    def answered(self, body: bytes | list[bytes] | Parcel, failed: bool) -> None:
         """Out of turn before the first event: never called."""
 
     def answer_too_large(self) -> None:

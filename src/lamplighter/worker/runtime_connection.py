@@ -12,6 +12,7 @@ from typing import cast
 
 import httptools
 
+from lamplighter.model.parcels import Carrier, Parcel, worth_carrying
 from lamplighter.model.pieces import TOGETHER
 from lamplighter.worker import metadata
 from lamplighter.worker import runtime_replies as replies
@@ -51,6 +52,8 @@ class Connection(Requests, asyncio.Protocol):
             self._transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._carried is not None:
+            self._carried.cancel()
         self._api.left(self)
 
     def data_received(self, data: bytes) -> None:
@@ -109,12 +112,38 @@ class Connection(Requests, asyncio.Protocol):
             return
         if self._out and not self._waits:
             self._flush()
+        if self._body is not None and self._api.carrier is not None:
+            self._let_carry(self._api.carrier)
+
+    def _let_carry(self, carrier: Carrier) -> None:
+        """The rest of a large answer is read by another process, which keeps all of it."""
+        left = int(self._headers.get(b"content-length", b"0")) - self._size
+        answers = self._api.uploading is self and self._url.startswith(INVOCATION) and not self._failed
+        if worth_carrying(self._size, left) and answers and self._body is not None and carrier.stands():
+            self._transport.pause_reading()
+            self._carried = carrier.take(self._transport, b"".join(self._body), left, False)
+            self._carried.add_done_callback(self._on_carried)
+
+    def _on_carried(self, carried: asyncio.Future[Parcel]) -> None:
+        self._carried = None
+        if carried.cancelled():
+            return
+        if carried.exception() is not None:
+            self.abort()
+            return
+        self._parcel = carried.result()
+        self.on_message_complete()
+        self._parser = httptools.HttpRequestParser(self)  # the other one waits for the body
+        if self._out and not self._waits:
+            self._flush()
+        self.resume_writing()
+        self._api.listener.read()
 
     def pause_writing(self) -> None:
         self._transport.pause_reading()  # a guest that doesn't read gets no further replies to pile up
 
     def resume_writing(self) -> None:
-        if not self._transport.is_closing():
+        if not self._transport.is_closing() and self._carried is None:
             self._transport.resume_reading()
 
     def on_message_complete(self) -> None:
@@ -206,8 +235,8 @@ class Connection(Requests, asyncio.Protocol):
         return replies.SUBSCRIBED
 
     def _accept(self) -> None:
-        body: bytes | list[bytes] | None = None
-        if self._body is not None and not self._too_large:
+        body: bytes | list[bytes] | Parcel | None = self._parcel
+        if body is None and self._body is not None and not self._too_large:
             large = self._size > TOGETHER and len(self._body) > 1 and self._url.startswith(INVOCATION)
             body = self._body if large else b"".join(self._body)
         if isinstance(body, bytes | None) and self._url in (INIT_ERROR, RESTORE_ERROR):

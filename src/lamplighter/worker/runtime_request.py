@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 
 import httptools
 
+from lamplighter.model.parcels import Parcel
 from lamplighter.worker import failures, metadata
 from lamplighter.worker import runtime_replies as replies
 from lamplighter.worker.extensions_api import PREFIX as EXTENSIONS
@@ -18,6 +19,8 @@ from lamplighter.worker.runtime_turns import Line, Turns
 from lamplighter.worker.stream import Upload
 from lamplighter.worker.telemetry_subscription import BODY_LIMIT, PATHS
 
+_SOON = 0.001  # seconds
+
 
 class Requests(ABC):
     """One after the other, of one connection. What each moves, a subclass says in `on_message_complete`."""
@@ -26,6 +29,7 @@ class Requests(ABC):
         "_api",
         "_between",
         "_body",
+        "_carried",
         "_expects",
         "_failed",
         "_head_bytes",
@@ -33,6 +37,7 @@ class Requests(ABC):
         "_headers",
         "_last",
         "_out",
+        "_parcel",
         "_parser",
         "_refusal",
         "_size",
@@ -52,6 +57,7 @@ class Requests(ABC):
         self._out: list[bytes] = []
         self._head_reads = 0
         self._waits = False  # for an event
+        self._carried: asyncio.Future[Parcel] | None = None  # the body that another process reads
         self._last = False  # the guest wants the connection closed after the reply
         self._reset()
 
@@ -59,6 +65,7 @@ class Requests(ABC):
         self._url = b""
         self._headers: dict[bytes, bytes] = {}  # only the API's own, see on_header
         self._body: list[bytes] | None = None
+        self._parcel: Parcel | None = None  # has the body
         self._size = 0
         self._too_large = False
         self._failed = False  # an error is posted, not a response
@@ -126,6 +133,8 @@ class Requests(ABC):
 
     def drop(self) -> None:
         self._body = None
+        if self._carried is not None:
+            self.abort()
 
     def on_body(self, data: bytes) -> None:
         self._head_reads = self._head_bytes = 0  # of the trailers, from here on
@@ -172,14 +181,16 @@ class Requests(ABC):
             self._transport.write(b"".join(self._out))
         self._out.clear()
 
-    def deliver(self, head: bytes, payload: bytes) -> bool:
+    def deliver(self, head: bytes, payload: bytes | Parcel) -> bool:
         """Write an event; False if this connection is going down."""
         self._waits = False
         if self._transport.is_closing():
             return False
         out = self._out
         out.append(head)
-        if len(payload) < 65536:
+        if not isinstance(payload, bytes):
+            self._put(b"".join(out), payload)
+        elif len(payload) < 65536:
             out.append(payload)
             self._transport.write(b"".join(out))
         else:
@@ -189,6 +200,19 @@ class Requests(ABC):
         if self._last:
             self._transport.close()
         return True
+
+    def _put(self, head: bytes, parcel: Parcel) -> None:
+        """Let another process write, behind what has been written here."""
+        if self._transport.is_closing():
+            return
+        if self._transport.get_write_buffer_size():
+            asyncio.get_running_loop().call_later(_SOON, self._put, head, parcel)
+        else:
+            parcel.put(self._transport, head, False).add_done_callback(self._on_put)
+
+    def _on_put(self, put: asyncio.Future[None]) -> None:
+        if not put.cancelled() and put.exception() is not None:
+            self.abort()
 
     def abort(self) -> None:
         self._transport.abort()

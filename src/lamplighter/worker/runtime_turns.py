@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
+from lamplighter.model.parcels import Carrier, Parcel
 from lamplighter.worker import runtime_replies as replies
 from lamplighter.worker.extensions_api import ExtensionsApi
 from lamplighter.worker.metadata import Metadata
@@ -37,8 +38,9 @@ class Listener(Protocol):
         """It is about to post an error, and says where that came from: X-Ray's document, in JSON, or anything."""
         ...
 
-    def answered(self, body: bytes | list[bytes], failed: bool) -> None:
-        """It posted a response, or (`failed`) an error, to the current invocation. A large one is in pieces."""
+    def answered(self, body: bytes | list[bytes] | Parcel, failed: bool) -> None:
+        """It posted a response, or (`failed`) an error, to the current invocation. A large one is in pieces, or
+        another process has it."""
         ...
 
     def answer_too_large(self) -> None: ...
@@ -70,7 +72,7 @@ class Line(Protocol):
         """Of a streamed answer that it is sending."""
         ...
 
-    def deliver(self, head: bytes, payload: bytes) -> bool:
+    def deliver(self, head: bytes, payload: bytes | Parcel) -> bool:
         """Write an event; False if this connection is going down."""
         ...
 
@@ -94,6 +96,7 @@ class Turns:
         self.waiting: deque[Line] = deque()  # those that asked for the next event, oldest first
         self.uploading: Line | None = None  # the one whose body is kept: the last to begin; others' are dropped
         self.stream: Stream | None = None  # where the current invocation's answer goes, as long as it may be streamed
+        self.carrier: Carrier | None = None  # who may have the current invocation's answer, if it is large
         self.phase = _STARTED
         self.on_restore: Callable[[], None] | None = None  # told when a template's runtime waits to be restored
         self.restoring = False  # the runtime is a copy, and has not asked for its first event
@@ -101,7 +104,7 @@ class Turns:
         self._form = OWN  # in which the runtime writes its requests
         self._lessons = _LESSONS
         self.usual = b""  # how its answer would begin
-        self._event: tuple[bytes, bytes] | None = None  # given, but nobody has asked yet
+        self._event: tuple[bytes, bytes | Parcel] | None = None  # given, but nobody has asked yet
         self._on_hang_up: asyncio.Future[None] | None = None
 
     def retire(self) -> None:
@@ -111,10 +114,18 @@ class Turns:
         if self.uploading is not None:
             self.uploading.abort()
 
-    def give(self, request_id: str, head: bytes, payload: bytes, stream: Stream | None = None) -> None:
+    def give(
+        self,
+        request_id: str,
+        head: bytes,
+        payload: bytes | Parcel,
+        stream: Stream | None = None,
+        carrier: Carrier | None = None,
+    ) -> None:
         """Start an invocation. `head`: the event's whole HTTP head."""
         self.phase = _RUNNING
         self.stream = stream
+        self.carrier = carrier
         self._request_id = encoded = request_id.encode()
         self.usual = self._form.begins(encoded)
         while self.waiting:
@@ -219,7 +230,7 @@ class Turns:
     def refuse_restore_error(self) -> bytes | None:
         return None if self.restoring and self.phase == _STARTED else self._out_of_turn("RestoreError")
 
-    def answer(self, body: bytes | list[bytes] | None, failed: bool) -> bytes:
+    def answer(self, body: bytes | list[bytes] | Parcel | None, failed: bool) -> bytes:
         """Take the answer; `body` None: it was too large."""
         self.phase = _RESPONDED
         if body is None:

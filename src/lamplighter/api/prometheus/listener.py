@@ -8,7 +8,7 @@ import asyncio
 import gzip
 import logging
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from email.utils import formatdate
 from typing import Final, Self
 
@@ -77,6 +77,9 @@ class Listener:
 
     def body_limit(self, method: str, path: str) -> int:
         return 0
+
+    def carrier(self, method: str, path: str, headers: Mapping[str, str]) -> None:
+        return None
 
     def refuse(self, connection: Connection, status: int, method: str, path: str) -> None:
         connection.respond(Response(status, (_PLAIN,), b"This listener answers GET /metrics.\n"), "")

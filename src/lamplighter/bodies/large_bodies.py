@@ -12,7 +12,7 @@ from collections.abc import Callable
 from hashlib import sha256
 from typing import Final, TypeVar
 
-from lamplighter.api.long_strings import surely_json_by_slices
+from lamplighter.bodies.long_strings import surely_json_by_slices
 from lamplighter.model.pieces import joined
 
 LARGE: Final = 256 << 10  # bytes

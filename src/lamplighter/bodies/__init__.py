@@ -1,0 +1,1 @@
+"""Payloads of megabytes: judged, and carried between sockets, beside the event loop."""
