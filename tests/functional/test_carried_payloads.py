@@ -325,3 +325,27 @@ def read_body(answers: IO[bytes]) -> bytes:
         if line.lower().startswith(b"content-length:"):
             length = int(line.split(b":")[1])
     return answers.read(length)
+
+
+def test_it_has_no_right_but_to_move_bytes(carrier: int) -> None:
+    rights = dict(line.split(":\t", 1) for line in Path(f"/proc/{carrier}/status").read_text().splitlines())
+    assert {rights[name] for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")} == {"0" * 16}
+    assert (rights["NoNewPrivs"], rights["Seccomp"]) == ("1", "2")
+    assert "0" not in rights["Uid"].split()
+    assert Path(f"/proc/{carrier}/environ").read_bytes().count(b"AWS_") == 0
+
+
+def test_one_that_follows_another_has_none_of_the_services_descriptors(
+    service: Service, client: Any, name: str, carrier: int
+) -> None:
+    """Not even those of sandboxes, which came by messages."""
+    os.kill(carrier, signal.SIGKILL)
+    until(lambda: not carriers(service), "it is gone")
+    after = standing(service, client, name)
+
+    def foreign() -> set[str]:
+        links = {os.readlink(link) for link in Path(f"/proc/{after}/fd").iterdir()}
+        kept = {"/dev/null", str(service.log), "anon_inode:[eventpoll]"}
+        return {link for link in links - kept if not link.startswith(("socket:", "pipe:"))}
+
+    until(lambda: not foreign() and not jobs(after), "it has its own alone")

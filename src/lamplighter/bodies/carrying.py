@@ -8,15 +8,20 @@ caller, but descriptors and how many bytes to move. `carrier.py` starts it, and 
 import asyncio
 import ctypes
 import os
+import resource
 import socket
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from lamplighter.bodies.judging import is_json
 from lamplighter.bodies.large_bodies import LargeBodies
 from lamplighter.bodies.messages import Channel, Kind, Message
 from lamplighter.bodies.patience import BODY_RATE, BODY_TICKS, WRITE_TICKS
+from lamplighter.sandbox.confinement import confine
 
+_NICENESS = 0  # the service, and calls of a few bytes, come first
+_THREADS = 2  # that look at payloads, beside the one that moves them
 TICK = 1.0  # seconds
 _REST = 3  # seconds
 _PIECE = 256 << 10  # bytes that are read or written in one go
@@ -89,6 +94,7 @@ class Carrying:
 
     def _begin(self, job: _Job) -> None:
         self._jobs[job.message.number] = job
+        self._idle = 0
         job.task = self._loop.create_task(self._carry(job))
         job.task.add_done_callback(lambda _: job.sock.close())
 
@@ -180,11 +186,14 @@ def _set(ready: asyncio.Future[None]) -> None:
 
 async def _carry(own: socket.socket) -> None:
     loop = asyncio.get_running_loop()
+    loop.set_default_executor(ThreadPoolExecutor(_THREADS))
     await Carrying(Channel(own, loop), loop).ended
 
 
 def main() -> None:
-    os.setpriority(os.PRIO_PROCESS, 0, 0)  # the service, and calls of a few bytes, come first
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    confine(_NICENESS)
     asyncio.run(_carry(socket.socket(fileno=int(sys.argv[1]))))
 
 

@@ -207,17 +207,20 @@ def attach_filter(sock: socket.socket, program: bytes) -> None:
     )
 
 
-def forbid_files(but: Path) -> None:
+def forbid_files(but: Path | None = None) -> None:
     """Open no file from now on, except to read those below a directory (Linux 5.13: landlock)."""
     rules = _done(
         _syscall(_LANDLOCK_CREATE_RULESET, struct.pack("=Q", _LANDLOCK_ALL), ctypes.c_size_t(8), 0), "landlock"
     )
-    place = os.open(but, os.O_PATH | os.O_CLOEXEC)
+    place = None if but is None else os.open(but, os.O_PATH | os.O_CLOEXEC)
     try:
-        _done(_syscall(_LANDLOCK_ADD_RULE, rules, 1, struct.pack("=Qi", _LANDLOCK_READ_FILE, place), 0), "landlock")
+        if place is not None:
+            rule = struct.pack("=Qi", _LANDLOCK_READ_FILE, place)
+            _done(_syscall(_LANDLOCK_ADD_RULE, rules, 1, rule, 0), "landlock")
         _done(_syscall(_LANDLOCK_RESTRICT_SELF, rules, 0), "landlock")
     finally:
-        os.close(place)
+        if place is not None:
+            os.close(place)
         os.close(rules)
 
 
