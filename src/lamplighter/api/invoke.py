@@ -87,9 +87,9 @@ class InvokeApi:
             or "x-amz-durable-execution-name" in headers
         ):
             target = self._read(request, name, caller)
-        client_context = headers.get("x-amz-client-context")
-        if client_context is not None:
-            client_context = read_client_context(client_context)
+        context = headers.get("x-amz-client-context")
+        if context is not None:
+            context = read_client_context(context)
         function = self._invoker.known(target.id, target.qualifier)
         if function is None:
             await asyncio.sleep(0)  # what may have to wait gets a task (server.FrontDoor._step)
@@ -106,15 +106,9 @@ class InvokeApi:
         else:
             payload = await read_large(self._large_bodies, payload) if len(payload) > LARGE else read_payload(payload)
         trace = read_trace(headers.get("x-amzn-trace-id"), self._ids)
+        tail, carrier = log_type == "Tail", self._carrier
         invocation = Invocation(
-            request_id,
-            payload,
-            target.arn,
-            trace,
-            client_context,
-            log_tail=log_type == "Tail",
-            parcel=parcel,
-            carrier=self._carrier,
+            request_id, payload, target.arn, trace, context, None, None, tail, "sync", None, None, parcel, carrier
         )
         if kind == "Event":
             return await self._queue(function, invocation)

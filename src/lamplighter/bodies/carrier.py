@@ -153,30 +153,27 @@ class ProcessCarrier:
     async def _run(self) -> None:
         """Start it, and stay until it is gone."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        process = None
         try:
             with theirs:
-                self._process = await asyncio.create_subprocess_exec(
+                process = self._process = await asyncio.create_subprocess_exec(
                     *(sys.executable, "-P", "-m", "lamplighter.bodies.carrying", str(theirs.fileno())),
                     pass_fds=[theirs.fileno()],
                     env=_ENVIRONMENT,
                     stdin=asyncio.subprocess.DEVNULL,
                     start_new_session=True,
                 )
-        except BaseException as error:
-            ours.close()
-            if not isinstance(error, OSError):
-                raise
-            _log.error("large payloads take the event loop's time: their process could not be started: %s", error)
-            self._running = None
-            return
-        self.use(ours)
-        try:
-            code = await self._process.wait()
-            _log.error("the process that carries large payloads died (%s), and those on their way are lost", code)
+            self.use(ours)
+            code = await process.wait()
+            lost = "the process that carries large payloads died (%s): those that it had are lost"
+            _log.error(lost, f"signal {-code}" if code < 0 else f"exit code {code}")
+        except OSError as error:
+            _log.error("large payloads take the event loop's time, since no process can be started: %s", error)
         finally:
             self._hang_up()
-            if self._process.returncode is None:
-                await self._stop(self._process)
+            ours.close()
+            if process is not None and process.returncode is None:
+                await self._stop(process)
             self._running = None
 
     async def _stop(self, process: asyncio.subprocess.Process) -> None:

@@ -7,6 +7,7 @@ caller, but descriptors and how many bytes to move. `carrier.py` starts it, and 
 
 import asyncio
 import ctypes
+import logging
 import os
 import resource
 import socket
@@ -26,14 +27,17 @@ TICK = 1.0  # seconds
 _REST = 3  # seconds
 _PIECE = 256 << 10  # bytes that are read or written in one go
 
+_log = logging.getLogger(__name__)
+
 
 class _Job:
     """Something on its way. `late`: whether it goes too slowly, asked once a second."""
 
-    def __init__(self, sock: socket.socket, message: Message) -> None:
+    def __init__(self, sock: socket.socket, message: Message, pieces: list[bytes]) -> None:
         sock.setblocking(False)  # as it is, since the event loop has it too
         self.sock = sock
         self.message = message
+        self.pieces = pieces  # of what is read
         self.moved = 0  # bytes
         self.seconds = 0  # of a caller's that is read: since its begin; that is written: since it last took something
         self.slow = False
@@ -77,10 +81,10 @@ class Carrying:
             case Kind.FIRST:
                 self._firsts.setdefault(message.number, []).append(message.behind)
             case Kind.TAKE | Kind.PUT:
+                first = self._firsts.pop(message.number, [])
                 if descriptors:
-                    self._begin(_Job(socket.socket(fileno=descriptors[0]), message))
+                    self._begin(_Job(socket.socket(fileno=descriptors[0]), message, first))
                 else:  # we have too many
-                    self._firsts.pop(message.number, None)
                     self._channel.send(Message(Kind.LOST, message.number))
             case Kind.FETCH:
                 self._fetch(message)
@@ -104,6 +108,9 @@ class Carrying:
             told = await (self._take(job) if job.message.kind is Kind.TAKE else self._put(job))
         except OSError:
             told = Message(Kind.LOST, number)
+        except Exception:  # whatever it is, somebody waits
+            _log.exception("a large payload could not be carried")
+            told = Message(Kind.LOST, number)
         except asyncio.CancelledError:
             if not job.slow:
                 return  # nobody waits for it
@@ -113,7 +120,8 @@ class Carrying:
 
     async def _take(self, job: _Job) -> Message:
         _, number, left, judged, first = job.message
-        pieces = [*self._firsts.pop(number, ()), first]
+        pieces = job.pieces
+        pieces.append(first)
         while left:
             piece = await self._loop.sock_recv(job.sock, min(left, _PIECE))
             if not piece:
