@@ -199,6 +199,19 @@ async def test_when_it_dies_everything_that_it_has_is_told_to_be_lost() -> None:
 
 
 @story
+async def test_one_that_has_just_died_is_given_nothing_more() -> None:
+    carrier = Here()
+    assert carrier.stands()
+    carrier.die()
+    assert not carrier.stands()  # before the loop has heard of it
+    await until(carrier.stands, "another does")
+    parcel = await taken(carrier, LARGE, 10)
+    assert await parcel.fetch() == LARGE
+    del parcel
+    await carrier.close()
+
+
+@story
 async def test_a_packet_that_lost_its_descriptor_is_answered() -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     loop = asyncio.get_running_loop()

@@ -10,6 +10,7 @@ import socket
 import time
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -92,6 +93,11 @@ def carriers(service: Service) -> list[int]:
     return found
 
 
+def kill(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: not Path(f"/proc/{pid}").exists(), "it is gone")
+
+
 def moved(pid: int) -> int:
     """Ticks of processor that it has taken."""
     return sum(map(int, Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]))
@@ -162,8 +168,7 @@ def test_what_is_no_json_is_refused_in_the_same_words(service: Service, client: 
         return str(refused.value)
 
     carried = refusal()
-    os.kill(carrier, signal.SIGKILL)
-    until(lambda: not carriers(service), "it is gone")
+    kill(carrier)
     assert refusal() == carried  # the event loop's own
 
 
@@ -212,8 +217,15 @@ def test_a_function_that_stops_in_the_middle_of_its_answer_times_out(client: Any
 
 def jobs(pid: int) -> list[str]:
     """Other processes' sockets that it has: beside its channel and its event loop's own pair."""
-    links = [os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir() if link.is_symlink()]
-    return [link for link in links if link.startswith("socket:")][3:]
+    return [opened for opened in descriptors(pid) if opened.startswith("socket:")][3:]
+
+
+def descriptors(pid: int) -> list[str]:
+    found: list[str] = []
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed meanwhile
+            found.append(os.readlink(link))
+    return found
 
 
 def test_a_caller_that_leaves_while_it_sends_leaves_nothing(
@@ -258,9 +270,8 @@ def test_kill_9_of_the_carrier_costs_what_it_carried_and_another_is_started(
         running = [pool.submit(calls) for _ in range(2)]
         while time.monotonic() < stop - 1:
             for pid in carriers(service):
-                os.kill(pid, signal.SIGKILL)
+                kill(pid)
                 killed.append(pid)
-            until(lambda: not set(killed) & set(carriers(service)), "it is gone")
         for each in running:
             try:
                 assert each.result() > 0
@@ -339,13 +350,11 @@ def test_one_that_follows_another_has_none_of_the_services_descriptors(
     service: Service, client: Any, name: str, carrier: int
 ) -> None:
     """Not even those of sandboxes, which came by messages."""
-    os.kill(carrier, signal.SIGKILL)
-    until(lambda: not carriers(service), "it is gone")
+    kill(carrier)
     after = standing(service, client, name)
 
     def foreign() -> set[str]:
-        links = {os.readlink(link) for link in Path(f"/proc/{after}/fd").iterdir()}
-        kept = {"/dev/null", str(service.log), "anon_inode:[eventpoll]"}
-        return {link for link in links - kept if not link.startswith(("socket:", "pipe:"))}
+        own = {"/dev/null", str(service.log), "anon_inode:[eventpoll]"}
+        return {opened for opened in descriptors(after) if not opened.startswith(("socket:", "pipe:"))} - own
 
     until(lambda: not foreign() and not jobs(after), "it has its own alone")

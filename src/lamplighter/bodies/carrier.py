@@ -71,6 +71,8 @@ class ProcessCarrier:
         self._started = -_AGAIN  # on the loop's clock
 
     def stands(self) -> bool:
+        if self._channel is not None and self._channel.ended:
+            self._hang_up()  # what it had is lost, but not what it would have been given now
         if self._channel is None and self._running is None and self._loop.time() - self._started >= _AGAIN:
             self._started = self._loop.time()
             self._running = self._loop.create_task(self._run())

@@ -78,6 +78,16 @@ class Channel:
             if self._queue:
                 self._loop.add_writer(self._sock, self._write)
 
+    @property
+    def ended(self) -> bool:
+        """Whether the other end is gone, and has left nothing to read."""
+        try:
+            return not self._sock.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
     def close(self) -> None:
         self._loop.remove_reader(self._sock)
         self._loop.remove_writer(self._sock)
