@@ -27,7 +27,7 @@ LEAST = 2  # laps: the first is what the others are compared with
 OVERHEAD = 10.0  # seconds of a lap in which nothing is called: for what was accepted to run, and for rest
 # MB that an idle service may have grown from the first lap to the last: a leak grows with the laps, memory that
 # is kept to be used again doesn't.
-GROWTH = {"service": 12.0, "sandbox server": 4.0, "fork server": 8.0}
+GROWTH = {"service": 12.0, "sandbox server": 4.0, "fork server": 8.0, "carrier": 4.0}
 TOLD = 12  # faults that are told in full
 OPTIONS = ("--idle-timeout", "5", "--max-environment-age", "60", "--log-level", "warning")
 

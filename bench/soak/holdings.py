@@ -19,6 +19,7 @@ _PROGRAMS = (
     ("lamplighter.sandbox.forkserver", "fork server"),
     ("lamplighter.sandbox.server", "sandbox server"),
     ("lamplighter.sandbox.relay", "relay"),
+    ("lamplighter.bodies.carrying", "carrier"),
 )
 
 
