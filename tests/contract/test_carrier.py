@@ -6,9 +6,11 @@ import hashlib
 import json
 import os
 import socket
+import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -17,9 +19,12 @@ from lamplighter.bodies.carrier import ProcessCarrier
 from lamplighter.bodies.carrying import Carrying
 from lamplighter.bodies.messages import PACKET, Channel, Kind, Message
 from lamplighter.model.parcels import CarrierLost, Parcel, TooSlow, worth_carrying
+from lamplighter.worker.runtime_api import RuntimeApi
+from lamplighter.worker.runtime_connection import Connection
 from support.front_door import House, invoke_path
 from support.raw_http import request
 from support.sandbox_server import story, until
+from support.wires import Wire
 
 ECHO = "def handler(event, context):\n    return event\n"
 LARGE = json.dumps("a" * 3_000_000).encode()
@@ -265,6 +270,85 @@ async def test_a_large_event_and_answer_go_by_the_carrier(tmp_path: Path) -> Non
         assert carrier.carrying.carried == 6
         assert (await client.call(request("POST", invoke_path(), b"1"))).body == b"1"
         assert len(house.sandboxes.started) == 1
+
+
+@story
+async def test_whoever_wants_its_connection_closed_has_it_closed_after_a_large_answer(tmp_path: Path) -> None:
+    async with here() as carrier, House(tmp_path, carrier=carrier) as house, house.client() as client:
+        house.deploy(ECHO)
+        reply = await client.call(request("POST", invoke_path(), LARGE, Connection="close"))
+        assert (reply.body, reply.headers["connection"]) == (LARGE, "close")
+        assert await client.closed() == b""
+        assert carrier.carrying.carried == 2
+
+
+CLOSING = """
+import http.client, os, sys
+api = os.environ["AWS_LAMBDA_RUNTIME_API"]
+while True:
+    def call(method, path, body=None):
+        connection = http.client.HTTPConnection(api)
+        connection.request(method, "/2018-06-01/runtime/invocation/" + path, body, {"Connection": "close"})
+        answer = connection.getresponse()
+        return answer.headers["Lambda-Runtime-Aws-Request-Id"], answer.read()
+    request_id, event = call("GET", "next")
+    call("POST", request_id + "/response", event)
+"""
+
+
+@story
+async def test_a_runtime_that_closes_each_connection_is_given_large_events_and_answers_them(tmp_path: Path) -> None:
+    command = (sys.executable, "-c", CLOSING)
+    async with here() as carrier, House(tmp_path, carrier=carrier, command=command) as house, house.client() as client:
+        house.deploy(ECHO)
+        for _ in range(3):
+            assert (await client.call(request("POST", invoke_path(), LARGE))).body == LARGE
+        assert carrier.carrying.carried == 6
+
+
+class Full(Wire):
+    """A guest's connection that has something to write yet, for as many looks."""
+
+    def __init__(self, looks: int) -> None:
+        super().__init__()
+        self.looks = looks
+
+    def get_write_buffer_size(self) -> int:
+        self.looks -= 1
+        return int(self.looks >= 0)
+
+
+class Noted:
+    """Stands for a parcel."""
+
+    def __init__(self) -> None:
+        self.heads: list[bytes] = []
+
+    def put(self, transport: object, head: bytes, caller: bool) -> "asyncio.Future[None]":
+        self.heads.append(head)
+        return asyncio.get_running_loop().create_future()
+
+
+class Listening:
+    def asked(self) -> None:
+        """For its event."""
+
+    def read(self) -> None:
+        """All that has come so far is told."""
+
+
+@pytest.mark.parametrize(("looks", "given"), [(0, True), (3, True), (1000, False)])
+@story
+async def test_a_large_event_goes_behind_what_was_written_before_and_to_nobody_who_does_not_read_that(
+    looks: int, given: bool
+) -> None:
+    api, wire, parcel = RuntimeApi(cast(Any, Listening())), Full(looks), Noted()
+    connection = Connection(api)
+    connection.connection_made(cast(Any, wire))
+    connection.data_received(b"GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\nHost: x\r\n\r\n")
+    api.give("1", b"head", cast(Any, parcel))
+    await until(lambda: parcel.heads or wire.closed, "it is given, or hung up on")
+    assert (parcel.heads, wire.closed) == (([b"head"], False) if given else ([], True))
 
 
 @story

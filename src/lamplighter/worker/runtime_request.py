@@ -19,7 +19,8 @@ from lamplighter.worker.runtime_turns import Line, Turns
 from lamplighter.worker.stream import Upload
 from lamplighter.worker.telemetry_subscription import BODY_LIMIT, PATHS
 
-_SOON = 0.001  # seconds
+_SOON = 0.001  # seconds until a guest that asks for an event has read what was written to it before
+_TRIES = 20
 
 
 class Requests(ABC):
@@ -189,8 +190,10 @@ class Requests(ABC):
         out = self._out
         out.append(head)
         if not isinstance(payload, bytes):
-            self._put(b"".join(out), payload)
-        elif len(payload) < 65536:
+            self._let_write(b"".join(out), payload)
+            out.clear()
+            return True
+        if len(payload) < 65536:
             out.append(payload)
             self._transport.write(b"".join(out))
         else:
@@ -201,18 +204,24 @@ class Requests(ABC):
             self._transport.close()
         return True
 
-    def _put(self, head: bytes, parcel: Parcel) -> None:
-        """Let another process write, behind what has been written here."""
+    def _let_write(self, head: bytes, parcel: Parcel, tries: int = _TRIES) -> None:
+        """Another process writes, behind what has been written here."""
         if self._transport.is_closing():
             return
-        if self._transport.get_write_buffer_size():
-            asyncio.get_running_loop().call_later(_SOON, self._put, head, parcel)
-        else:
-            parcel.put(self._transport, head, False).add_done_callback(self._on_put)
-
-    def _on_put(self, put: asyncio.Future[None]) -> None:
-        if not put.cancelled() and put.exception() is not None:
+        if self._transport.get_write_buffer_size() and tries:
+            asyncio.get_running_loop().call_later(_SOON, self._let_write, head, parcel, tries - 1)
+        elif self._transport.get_write_buffer_size():
             self.abort()
+        else:
+            parcel.put(self._transport, head, False).add_done_callback(self._on_written)
+
+    def _on_written(self, put: asyncio.Future[None]) -> None:
+        if put.cancelled():
+            return
+        if put.exception() is not None:
+            self.abort()
+        elif self._last:
+            self._transport.close()
 
     def abort(self) -> None:
         self._transport.abort()
