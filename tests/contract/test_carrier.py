@@ -2,10 +2,12 @@
 takers, hostile runtimes, and that nothing of them stays."""
 
 import asyncio
+import errno
 import hashlib
 import json
 import os
 import socket
+import subprocess
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -106,6 +108,56 @@ async def test_whatever_was_read_before_a_parcel_is_the_whole(first: int) -> Non
             await put
         assert got == b"head" + body
         del parcel
+
+
+@story
+async def test_a_head_of_any_length_goes_before_a_parcel() -> None:
+    """Also one that a guest has made long, by what it asked for before; others' payloads go on."""
+    head = os.urandom(20 * PACKET + 7)
+    async with here() as carrier:
+        parcel = await taken(carrier, LARGE, 10)
+        async with pair() as (transport, other):
+            put = parcel.put(transport, head, True)
+            got = b""
+            while len(got) < len(head) + len(LARGE):
+                got += await asyncio.get_running_loop().sock_recv(other, 1 << 20)
+            await put
+        assert got == head + LARGE
+        assert await parcel.fetch() == LARGE
+        del parcel
+
+
+@story
+async def test_what_can_not_be_said_breaks_the_line_and_is_told_to_whoever_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object) -> int:
+        raise OSError(errno.ETOOMANYREFS, "too many descriptors on their way")
+
+    async with pair() as (transport, _):
+        carrier = Here()
+        with monkeypatch.context() as patched:
+            patched.setattr(socket, "send_fds", refuse)
+            taking = carrier.take(transport, b"", 2_000_000, True)
+        with pytest.raises(CarrierLost):
+            await taking
+        carrier.die()
+
+
+@story
+async def test_a_parcel_may_be_collected_in_any_thread() -> None:
+    async with here() as carrier:
+        held = [await taken(carrier, LARGE, 10)]
+        await asyncio.to_thread(held.clear)
+        await until(lambda: not carrier.keeps, "it is dropped")
+
+
+def test_confined_processes_are_never_more_pressing_than_who_starts_them() -> None:
+    code = (
+        "import os; from lamplighter.sandbox.confinement import confine; os.nice(12); confine(0);"
+        "print(os.getpriority(os.PRIO_PROCESS, 0))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "12\n"
 
 
 @story
@@ -240,7 +292,7 @@ async def test_a_caller_that_sends_a_large_event_too_slowly_gets_408(
 ) -> None:
     async with here() as carrier, House(tmp_path, carrier=carrier) as house, house.client() as client:
         monkeypatch.setattr(carrying, "TICK", 0.01)
-        client.send(request("POST", invoke_path(), LARGE)[:1_000_000])
+        client.send(request("POST", invoke_path(), LARGE)[:100_000])
         reply = await client.reply()
         assert (reply.status, reply.headers["connection"]) == (408, "close")
         assert house.door.room == 1 << 30
@@ -349,6 +401,27 @@ async def test_a_large_event_goes_behind_what_was_written_before_and_to_nobody_w
     api.give("1", b"head", cast(Any, parcel))
     await until(lambda: parcel.heads or wire.closed, "it is given, or hung up on")
     assert (parcel.heads, wire.closed) == (([b"head"], False) if given else ([], True))
+
+
+@story
+async def test_who_waits_to_be_asked_for_a_large_event_is(tmp_path: Path) -> None:
+    async with here() as carrier, House(tmp_path, carrier=carrier) as house, house.client() as client:
+        house.deploy(ECHO)
+        whole = request("POST", invoke_path(), LARGE, Expect="100-continue")
+        client.send(whole[: -len(LARGE)])
+        assert await client.reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        client.send(LARGE)
+        assert (await client.reply()).body == LARGE
+        assert carrier.carrying.carried == 2
+
+
+@story
+async def test_a_body_that_is_twice_too_large_is_not_carried(tmp_path: Path) -> None:
+    async with here() as carrier, House(tmp_path, carrier=carrier) as house, house.client() as client:
+        house.deploy(ECHO)
+        client.send(request("POST", invoke_path(), LARGE * 4)[:100_000])
+        assert (await client.reply()).status == 413
+        assert not carrier.carrying.carried
 
 
 @story

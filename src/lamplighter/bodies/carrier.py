@@ -5,6 +5,7 @@ starts another. Until that stands, and where it can't be started, the loop moves
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 import socket
@@ -16,6 +17,7 @@ from typing import Any, TypeVar
 
 from lamplighter.bodies.messages import PACKET, Channel, Kind, Message
 from lamplighter.model.parcels import CarrierLost, Parcel, TooSlow
+from lamplighter.sandbox.channel import close_all
 
 _AGAIN = 1.0  # seconds after a start until the next
 _END_LIMIT = 5.0
@@ -54,8 +56,8 @@ class HeldParcel:
     async def fetch(self) -> bytes:
         return await self._carrier.fetch(self._channel, self._number)
 
-    def __del__(self) -> None:
-        self._channel.send(Message(Kind.DROP, 0, self._number))
+    def __del__(self) -> None:  # in whatever thread collects it
+        self._carrier.drop(self._channel, self._number)
 
 
 class ProcessCarrier:
@@ -66,7 +68,6 @@ class ProcessCarrier:
         self._channel: Channel | None = None
         self._waiting: dict[int, Callable[[Message, list[int]], None]] = {}  # what a job's end is told to
         self._last = 0  # job
-        self._process: asyncio.subprocess.Process | None = None
         self._running: asyncio.Task[None] | None = None
         self._started = -_AGAIN  # on the loop's clock
 
@@ -78,16 +79,9 @@ class ProcessCarrier:
             self._running = self._loop.create_task(self._run())
         return self._channel is not None
 
-    @property
-    def pid(self) -> int | None:
-        return self._process.pid if self._process is not None and self._process.returncode is None else None
-
     def take(self, transport: asyncio.BaseTransport, first: bytes, left: int, caller: bool) -> asyncio.Future[Parcel]:
         assert self._channel is not None
         done: asyncio.Future[Parcel] = self._loop.create_future()
-        while len(first) > PACKET:
-            self._channel.send(Message(Kind.FIRST, self._last + 1, behind=first[:PACKET]))
-            first = first[PACKET:]
         finish = partial(self._taken, self._channel, done)
         self._ask(self._channel, Message(Kind.TAKE, 0, left, caller, first), done, finish, transport)
         return done
@@ -104,6 +98,10 @@ class ProcessCarrier:
         self._ask(channel, Message(Kind.FETCH, 0, parcel), done, partial(_fetched, done))
         return await asyncio.to_thread(_whole, await done)
 
+    def drop(self, channel: Channel, parcel: int) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed, and the carrier gone
+            self._loop.call_soon_threadsafe(channel.send, Message(Kind.DROP, 0, parcel))
+
     async def close(self) -> None:
         if self._running is not None:
             self._running.cancel()
@@ -117,13 +115,22 @@ class ProcessCarrier:
         finish: Callable[[Message, list[int]], None],
         transport: asyncio.BaseTransport | None = None,
     ) -> None:
+        try:
+            descriptors = [] if transport is None else [os.dup(transport.get_extra_info("socket").fileno())]
+        except OSError:  # we have too many
+            done.set_exception(CarrierLost())
+            return
         if channel is not self._channel:  # the one that had it is gone
+            close_all(descriptors)
             done.set_exception(CarrierLost())
             return
         self._last = number = self._last + 1
         self._waiting[number] = finish
-        descriptors = [] if transport is None else [os.dup(transport.get_extra_info("socket").fileno())]
-        channel.send(message._replace(number=number), descriptors)
+        behind = message.behind
+        while len(behind) > PACKET:
+            channel.send(Message(Kind.FIRST, number, behind=behind[:PACKET]))
+            behind = behind[PACKET:]
+        channel.send(message._replace(number=number, behind=behind), descriptors)
         done.add_done_callback(partial(self._left, number))
 
     def _left(self, number: int, done: asyncio.Future[Any]) -> None:
@@ -136,8 +143,7 @@ class ProcessCarrier:
         if finish is not None:
             finish(message, descriptors)
         else:
-            for descriptor in descriptors:
-                os.close(descriptor)
+            close_all(descriptors)
 
     def _taken(self, channel: Channel, done: asyncio.Future[Parcel], told: Message, _: list[int]) -> None:
         if told.kind is Kind.DONE:
@@ -158,7 +164,7 @@ class ProcessCarrier:
         process = None
         try:
             with theirs:
-                process = self._process = await asyncio.create_subprocess_exec(
+                process = await asyncio.create_subprocess_exec(
                     *(sys.executable, "-P", "-m", "lamplighter.bodies.carrying", str(theirs.fileno())),
                     pass_fds=[theirs.fileno()],
                     env=_ENVIRONMENT,

@@ -37,7 +37,7 @@ class _Job:
         sock.setblocking(False)  # as it is, since the event loop has it too
         self.sock = sock
         self.message = message
-        self.pieces = pieces  # of what is read
+        self.pieces = pieces  # of what is read, or of what is written before
         self.moved = 0  # bytes
         self.seconds = 0  # of a caller's that is read: since its begin; that is written: since it last took something
         self.slow = False
@@ -55,7 +55,7 @@ class Carrying:
         self._channel = channel
         self._loop = loop
         self._jobs: dict[int, _Job] = {}
-        self._firsts: dict[int, list[bytes]] = {}  # of what will be taken: what has been read already
+        self._firsts: dict[int, list[bytes]] = {}  # pieces of jobs that are about to come
         self._parcels: dict[int, bytes] = {}
         self._bodies = LargeBodies()
         self._trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
@@ -81,9 +81,9 @@ class Carrying:
             case Kind.FIRST:
                 self._firsts.setdefault(message.number, []).append(message.behind)
             case Kind.TAKE | Kind.PUT:
-                first = self._firsts.pop(message.number, [])
+                pieces = [*self._firsts.pop(message.number, ()), message.behind]
                 if descriptors:
-                    self._begin(_Job(socket.socket(fileno=descriptors[0]), message, first))
+                    self._begin(_Job(socket.socket(fileno=descriptors[0]), message, pieces))
                 else:  # we have too many
                     self._channel.send(Message(Kind.LOST, message.number))
             case Kind.FETCH:
@@ -119,9 +119,8 @@ class Carrying:
         self._channel.send(told)
 
     async def _take(self, job: _Job) -> Message:
-        _, number, left, judged, first = job.message
+        _, number, left, judged, _ = job.message
         pieces = job.pieces
-        pieces.append(first)
         while left:
             piece = await self._loop.sock_recv(job.sock, min(left, _PIECE))
             if not piece:
@@ -140,11 +139,10 @@ class Carrying:
         return Message(Kind.DONE, number, len(body), well_formed, digest.encode())
 
     async def _put(self, job: _Job) -> Message:
-        _, number, parcel, _, head = job.message
-        body = self._parcels.get(parcel)
+        number, body = job.message.number, self._parcels.get(job.message.other)
         if body is None:
             raise ConnectionError
-        for whole in (head, body):
+        for whole in (*job.pieces, body):
             left = memoryview(whole)
             while left:
                 try:

@@ -5,7 +5,6 @@ smaller than what the kernel takes by default (208 KiB), whatever the host allow
 """
 
 import asyncio
-import os
 import socket
 import struct
 from collections import deque
@@ -13,9 +12,9 @@ from collections.abc import Callable, Sequence
 from enum import IntEnum
 from typing import Final, NamedTuple
 
-from lamplighter.sandbox.channel import receive
+from lamplighter.sandbox.channel import close_all, receive
 
-PACKET: Final = 128 << 10  # bytes behind the head
+PACKET: Final = 64 << 10  # bytes behind the head
 _BUFFER: Final = 1 << 20  # bytes that the kernel may keep, if the host allows
 _MOST: Final = PACKET + 4096
 
@@ -40,7 +39,8 @@ class Message(NamedTuple):
     """`number`: of the job, which is also the parcel's that it makes.
 
     `other`: TAKE: bytes that are still to be read. PUT, FETCH, DROP: the parcel. `flag`: TAKE, PUT: for a caller; DONE:
-    it is JSON. `behind`: FIRST, TAKE: what was read before, in order; PUT: what is written before; DONE: the digest."""
+    it is JSON. `behind`: TAKE: what was read before; PUT: what is written before; DONE: the digest. What of it is more
+    than a packet takes goes ahead, in order, as FIRST."""
 
     kind: Kind
     number: int
@@ -119,9 +119,10 @@ class Channel:
                 return
             except ConnectionError:
                 pass
+            except OSError:  # no memory, or too many descriptors on their way
+                self._sock.shutdown(socket.SHUT_RDWR)  # who waits for an answer to it must hear of it
             self._drop()
         self._loop.remove_writer(self._sock)
 
     def _drop(self) -> None:
-        for descriptor in self._queue.popleft()[1]:
-            os.close(descriptor)
+        close_all(self._queue.popleft()[1])

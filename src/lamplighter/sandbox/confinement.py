@@ -17,7 +17,8 @@ _NOBODY = 65_534
 
 def confine(niceness: int, but: Path | None = None) -> None:
     """No root, no files but those below `but`, and the system calls that guests have. Everything has been imported."""
-    os.setpriority(os.PRIO_PROCESS, 0, niceness)  # whatever the service has
+    own = os.getpriority(os.PRIO_PROCESS, 0)  # the service's, which may be less pressing and can't be raised
+    os.setpriority(os.PRIO_PROCESS, 0, max(own, niceness))
     if os.geteuid() == 0:
         os.setgroups([])
         for uid in (SERVICE_UID, _NOBODY):  # a user namespace may not know the first
